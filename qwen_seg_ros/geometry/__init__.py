@@ -1,0 +1,1 @@
+"""Arrays, cameras, transforms, boxes, masks, clouds and planes: numpy and OpenCV only, no state."""

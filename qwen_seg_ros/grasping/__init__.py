@@ -1,0 +1,1 @@
+"""Object cloud and scene in, ranked grasps out."""
