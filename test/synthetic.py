@@ -28,12 +28,17 @@ DEFAULT_SIZES_M = {
     "mug": (0.08, 0.08, 0.09), "bottle": (0.07, 0.07, 0.20), "card": (0.10, 0.07, 0.004),
 }
 HANDLE_REACH = 0.7  # how far a mug's handle stands out, in radii
-PALETTE = ((200, 40, 40), (40, 160, 60), (40, 80, 200), (230, 190, 40), (150, 60, 170), (230, 120, 40), (40, 180, 190), (220, 220, 220))
+PALETTE = (
+    (200, 40, 40), (40, 160, 60), (40, 80, 200), (230, 190, 40), (150, 60, 170), (230, 120, 40), (40, 180, 190), (220, 220, 220),
+)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """kind: "box", "card", "ball" or a key of `PROFILES`; size_m: full x y z lengths; xy_m: centre on the table; base_z_m: its underside."""
+    """kind: "box", "card", "ball" or a key of `PROFILES`.
+
+    size_m: full x y z lengths (without a mug's handle); xy_m: centre on the table; base_z_m: height of the underside.
+    """
 
     kind: str
     size_m: tuple[float, float, float]
@@ -57,8 +62,8 @@ class Truth:
 
 
 def synthetic_scene(
-    seed: int, shapes: list[Shape | str], width: int = 640, height: int = 480, distance_m: float = 0.8, elevation_rad: float = 0.8,
-    noise_m: float = 0.0, distortion: tuple[float, ...] = (), known_pose: bool = True,
+    seed: int, shapes: list[Shape | str], width: int = 640, height: int = 480, distance_m: float = 0.8,
+    elevation_rad: float = 0.8, noise_m: float = 0.0, distortion: tuple[float, ...] = (), known_pose: bool = True,
 ) -> tuple[Frame, list[MaskImage], list[Truth]]:
     """Render `shapes` (names get a default size and a free random place); one visible mask and one truth per shape.
 
@@ -122,7 +127,7 @@ def _base_from_shape(shape: Shape) -> Matrix4:
 def _render(shapes: list[Shape], camera: Camera, base_from_camera: Matrix4) -> tuple[NDArray, NDArray, NDArray]:
     """Depth along the axis, object ids (0 = table) and the cosine between normal and light, each (H, W)."""
     rows, cols = np.mgrid[:camera.height, :camera.width]
-    rays = np.hstack([camera.rays(np.stack([cols.ravel(), rows.ravel()], 1)), np.ones((rows.size, 1), np.float32)]).astype(np.float64)
+    rays = camera.deproject(np.stack([cols.ravel(), rows.ravel()], 1), np.ones(rows.size)).astype(np.float64)
     directions = rays @ base_from_camera[:3, :3].T  # not unit: the ray parameter is the depth
     origin = base_from_camera[:3, 3]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -192,8 +197,11 @@ def _hit_ellipsoid(start: NDArray, rays: NDArray, half: NDArray) -> tuple[NDArra
 def _hit_handle(start: NDArray, rays: NDArray, half: NDArray) -> tuple[NDArray, NDArray]:
     """Three bars on the +x side."""
     x, bar, reach = half[0], 0.006, HANDLE_REACH * half[0]
-    pieces = [((x + reach / 2, 0, 0.5 * half[2]), (reach / 2, bar, bar)), ((x + reach / 2, 0, -0.4 * half[2]), (reach / 2, bar, bar)),
-              ((x + reach - bar, 0, 0.05 * half[2]), (bar, bar, 0.45 * half[2] + bar))]
+    pieces = [
+        ((x + reach / 2, 0, 0.5 * half[2]), (reach / 2, bar, bar)),
+        ((x + reach / 2, 0, -0.4 * half[2]), (reach / 2, bar, bar)),
+        ((x + reach - bar, 0, 0.05 * half[2]), (bar, bar, 0.45 * half[2] + bar)),
+    ]
     t, normal = np.full(len(rays), np.inf), np.zeros_like(rays)
     for centre, size in pieces:
         t, normal = _nearest(t, normal, *_hit_box(start - np.array(centre), rays, np.array(size)))

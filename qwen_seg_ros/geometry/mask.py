@@ -74,10 +74,10 @@ def mask_iou(first: MaskImage, second: MaskImage) -> float:
 
 def encode_rle(mask: MaskImage) -> list[int]:
     """Run lengths of a bool (H, W) mask in column-major order, first run = zeros (COCO's uncompressed RLE)."""
-    flat = np.concatenate([[False], mask.T.ravel(), [False]])
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    ends = np.concatenate([edges, [mask.size]]) if len(edges) % 2 == 0 and (len(edges) == 0 or edges[-1] != mask.size) else edges
-    return np.diff(np.concatenate([[0], ends])).tolist()
+    flat = mask.T.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
+    return [0, *runs] if flat[:1].any() else runs
 
 
 def decode_rle(counts: list[int], height: int, width: int) -> MaskImage:

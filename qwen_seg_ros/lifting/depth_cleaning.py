@@ -1,0 +1,62 @@
+"""Which pixels of a mask carry depth that belongs to the object."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen_seg_ros.geometry.arrays import MaskImage
+from qwen_seg_ros.lifting.settings import LiftSettings
+
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+SQUARE = np.ones((3, 3), np.uint8)
+FAR = np.float32(1e6)
+
+
+def valid_depth(depth_m: NDArray) -> MaskImage:
+    """Pixels with a measurement."""
+    return np.isfinite(depth_m) & (depth_m > 0)
+
+
+def object_pixels(mask: MaskImage, depth_m: NDArray, image_width: int, settings: LiftSettings) -> MaskImage:
+    """The pixels of `mask` (h, w) that are sound: measured, of one surface, and at the mask's edge a continuation of its inside.
+
+    Masks are least sure at their edge, so the edge counts only with the depth's consent. Without it a plain erosion would
+    shave several millimetres off every object.
+    """
+    sound = mask & valid_depth(depth_m)
+    sound &= ~flying(depth_m, sound, settings)
+    margin = round(settings.mask_margin_px * image_width / 640)
+    core = _eroded(mask, margin, image_width) & sound
+    return _grown_along_depth(core, sound, depth_m, margin, settings)
+
+
+def jump_m(depth_m: NDArray, settings: LiftSettings) -> NDArray:
+    """The step in depth that separates two surfaces, per pixel."""
+    return np.maximum(np.float32(settings.flying_jump_m), np.float32(settings.flying_jump_share) * depth_m)
+
+
+def flying(depth_m: NDArray, among: MaskImage, settings: LiftSettings) -> MaskImage:
+    """Pixels between two surfaces: the depth range in 3x3, counted over the pixels `among`, exceeds the jump."""
+    highest = cv2.dilate(np.where(among, depth_m, -FAR), SQUARE)
+    lowest = cv2.erode(np.where(among, depth_m, FAR), SQUARE)
+    return among & (highest - lowest > jump_m(np.where(among, depth_m, 0), settings))
+
+
+def _eroded(mask: MaskImage, margin: int, image_width: int) -> MaskImage:
+    """The mask less its margin; a mask that is thin (12 px at 640) keeps all."""
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    distance = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1]
+    if 2 * distance.max(initial=0) < 12 * image_width / 640:
+        return mask
+    return distance > margin
+
+
+def _grown_along_depth(core: MaskImage, sound: MaskImage, depth_m: NDArray, steps: int, settings: LiftSettings) -> MaskImage:
+    """`core` grown pixel by pixel into `sound` where the depth stays within a jump of a neighbour that is already in."""
+    grown = core
+    for _ in range(steps):
+        highest = cv2.dilate(np.where(grown, depth_m, -FAR), CROSS)
+        lowest = cv2.erode(np.where(grown, depth_m, FAR), CROSS)
+        jump = jump_m(np.where(sound, depth_m, 0), settings)
+        grown = grown | (sound & (depth_m < highest + jump) & (depth_m > lowest - jump))
+    return grown
