@@ -1,0 +1,56 @@
+"""What the model reads and writes, as text. One place for training and inference.
+
+Prompt wording follows the published system (arXiv 2605.07141): "Locate and segment ... report bbox coordinates and masks in
+JSON format." The answer is a JSON list with one entry per instance; the mask token comes last. A phrase without a target
+has an entry with the rejection token and no box (the [REJ] of GSVA, arXiv 2312.10103).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MASK_START, MASK_TOKEN, MASK_END, REJECT_TOKEN = "<mask_start>", "<mask_token>", "<mask_end>", "<|rej|>"
+SEGMENTATION_TOKENS = (MASK_START, MASK_TOKEN, MASK_END, REJECT_TOKEN)
+
+QUESTION_HEAD = 'Locate and segment every object that the instruction "'
+QUESTION_TAIL = '" asks for, report bbox coordinates and masks in JSON format.'
+BOX_KEY, LABEL_KEY_AFTER_BOX, LABEL_KEY, MASK_KEY, ENTRY_END = '{"bbox_2d":[', '],"label":"', '{"label":"', '","mask":"', '"}'
+
+IMAGE_PREFIX = "<|im_start|>user\n<|vision_start|>{image}<|vision_end|>"
+ANSWER_PREFIX = "<|im_end|>\n<|im_start|>assistant\n"
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' }}"
+    "{%- if message.content is string %}{{- message.content }}{%- else %}{%- for part in message.content %}"
+    "{%- if part.type == 'image' or 'image' in part %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{%- elif 'text' in part %}{{- part.text }}{%- endif %}{%- endfor %}{%- endif %}{{- '<|im_end|>\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of an answer: a phrase with its box on the 0..1000 grid, or without a target (box None)."""
+
+    phrase: str
+    box_grid: tuple[int, int, int, int] | None
+
+
+def question(instruction: str) -> str:
+    """The user turn after the image."""
+    return f"{QUESTION_HEAD}{instruction}{QUESTION_TAIL}"
+
+
+def conversation_tail(instruction: str) -> str:
+    """Everything between the image and the model's answer, special tokens included."""
+    return question(instruction) + ANSWER_PREFIX
+
+
+def write_answer(entries: Sequence[Entry]) -> str:
+    """Entries -> the answer text the model is trained to write."""
+    return "[" + ",".join(_write_entry(entry) for entry in entries) + "]"
+
+
+def _write_entry(entry: Entry) -> str:
+    if entry.box_grid is None:
+        return f"{LABEL_KEY}{entry.phrase}{MASK_KEY}{REJECT_TOKEN}{ENTRY_END}"
+    corners = ",".join(str(int(v)) for v in entry.box_grid)
+    return f"{BOX_KEY}{corners}{LABEL_KEY_AFTER_BOX}{entry.phrase}{MASK_KEY}{MASK_START}{MASK_TOKEN}{MASK_END}{ENTRY_END}"

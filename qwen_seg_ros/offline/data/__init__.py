@@ -1,0 +1,1 @@
+"""Referring expressions from scene truth."""

@@ -1,0 +1,1 @@
+"""Rendered tabletop scenes with exact truth (MuJoCo)."""

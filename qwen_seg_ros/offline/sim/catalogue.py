@@ -1,0 +1,124 @@
+"""The objects, with names, colours and categories as they look when rendered (folder names of the sources often do not fit).
+
+`starter` objects have a clear category and colour and a moderate size. Untextured shapes come in several plain colours, so
+that a model can learn colour words apart from shapes.
+"""
+
+from dataclasses import dataclass
+
+HOPE, SCAN, TURBO, CUSTOM = "stable_hope_objects", "stable_scanned_objects", "turbosquid_objects", "custom_objects"
+
+PAINT = {
+    "red": (0.75, 0.07, 0.08), "blue": (0.08, 0.2, 0.68), "green": (0.1, 0.5, 0.15), "yellow": (0.92, 0.76, 0.08),
+    "orange": (0.93, 0.45, 0.06), "white": (0.92, 0.92, 0.9), "black": (0.07, 0.07, 0.08), "purple": (0.4, 0.12, 0.5),
+    "pink": (0.92, 0.45, 0.6), "brown": (0.42, 0.24, 0.1), "gray": (0.45, 0.46, 0.48),
+}
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One kind of object. path: below the asset folder; paint: rgb of untextured shapes; y_up: the mesh stands on its x-z plane."""
+
+    key: str
+    path: str
+    name: str
+    colour: str
+    category: str
+    aliases: tuple[str, ...] = ()
+    paint: tuple[float, float, float] | None = None
+    y_up: bool = False
+
+
+def _textured() -> list[CatalogueEntry]:
+    rows = [
+        ("alphabet_soup", HOPE, "alphabet soup can", "blue and orange", "can", "soup can|tin can"),
+        ("bbq_sauce", HOPE, "bbq sauce bottle", "brown", "bottle", "barbecue sauce|sauce bottle"),
+        ("butter", HOPE, "butter box", "red and white", "box", "butter package"),
+        ("chocolate_pudding", HOPE, "chocolate pudding box", "brown and white", "box", "pudding package"),
+        ("cookies", HOPE, "cookie box", "red and yellow", "box", "cookies package"),
+        ("cream_cheese", HOPE, "cream cheese box", "light blue", "box", "cream cheese package"),
+        ("green_bbq_sauce", HOPE, "green sauce bottle", "green", "bottle", "sauce bottle"),
+        ("green_chocolate_pudding", HOPE, "green pudding box", "green", "box", "pudding package"),
+        ("green_ketchup", HOPE, "green ketchup bottle", "green", "bottle", "ketchup|squeeze bottle"),
+        ("ketchup", HOPE, "ketchup bottle", "orange and white", "bottle", "ketchup|squeeze bottle"),
+        ("macaroni_and_cheese", HOPE, "macaroni and cheese box", "orange", "box", "mac and cheese|pasta box"),
+        ("milk", HOPE, "small milk carton", "red, white and green", "carton", "milk box|milk"),
+        ("orange_juice", HOPE, "orange juice carton", "orange", "carton", "juice box|orange juice"),
+        ("popcorn", HOPE, "popcorn box", "blue and white", "box", "popcorn package"),
+        ("red_alphabet_soup", HOPE, "red soup can", "red", "can", "soup can|tin can"),
+        ("tomato_sauce", HOPE, "tomato sauce can", "red, green and white", "can", "tomato can|tin can"),
+        ("yellow_cookies", HOPE, "yellow cookie box", "yellow", "box", "cookies package"),
+        ("yellow_milk", HOPE, "yellow milk carton", "yellow", "carton", "milk box"),
+        ("akita_black_bowl", SCAN, "patterned bowl", "black and white", "bowl", ""),
+        ("chefmate_8_frypan", SCAN, "frying pan", "black", "pan", "skillet|fry pan"),
+        ("plate", SCAN, "plate with a red rim", "white", "plate", "dish"),
+        ("white_bowl", SCAN, "white bowl", "white", "bowl", "small bowl"),
+        ("red_akita_black_bowl", SCAN, "red bowl", "red", "bowl", "soup bowl"),
+        ("yellow_bowl", SCAN, "yellow patterned bowl", "yellow", "bowl", "soup bowl"),
+        ("yellow_plate", SCAN, "yellow plate", "yellow", "plate", "dish"),
+        ("black_book", TURBO, "black book", "black", "book", "notebook"),
+        ("red_yellow_book", TURBO, "red book", "red", "book", "novel"),
+        ("moka_pot", TURBO, "moka pot", "silver", "pot", "coffee maker|espresso pot"),
+        ("porcelain_mug", TURBO, "white porcelain mug", "white", "mug", "coffee mug"),
+        ("red_coffee_mug", TURBO, "red coffee mug", "red", "mug", "coffee mug"),
+        ("white_yellow_mug", TURBO, "yellow mug", "yellow", "mug", "coffee mug"),
+        ("white_bottle", TURBO, "green wine bottle", "green", "bottle", "wine bottle|bottle of wine"),
+        ("wine_bottle", TURBO, "dark wine bottle", "dark green", "bottle", "wine bottle|bottle of wine"),
+        ("libero_mug", CUSTOM, "gray mug with letters", "gray", "mug", ""),
+    ]
+    upright = {"bbq_sauce", "green_bbq_sauce"}
+    entries = [
+        CatalogueEntry(f"libero/{k}", f"libero/{folder}/{k}/{k}.xml", name, colour, category, _split(aliases), y_up=folder == HOPE and k not in upright)
+        for k, folder, name, colour, category, aliases in rows
+    ]
+    robosuite = [
+        ("can", "red soda can", "red", "can", "cola can|soda can|drink can"), ("cereal", "cereal box", "red", "box", "breakfast cereal"),
+        ("milk", "tall milk carton", "white", "carton", "milk"), ("lemon", "lemon", "yellow", "fruit", "citrus"),
+        ("bread", "loaf of bread", "brown", "bread", "bread"),
+    ]
+    return entries + [CatalogueEntry(f"robosuite/{k}", f"robosuite/objects/{k}.xml", n, c, g, _split(a)) for k, n, c, g, a in robosuite]
+
+
+def _painted() -> list[CatalogueEntry]:
+    natural = [
+        ("011_banana", "banana", "yellow", "fruit", (0.93, 0.80, 0.22)), ("013_apple", "apple", "red", "fruit", (0.72, 0.08, 0.1)),
+        ("016_pear", "pear", "green", "fruit", (0.62, 0.70, 0.22)), ("017_orange", "orange", "orange", "fruit", (0.93, 0.48, 0.08)),
+        ("006_mustard_bottle", "mustard bottle", "yellow", "bottle", (0.90, 0.75, 0.08)),
+        ("021_bleach_cleanser", "bleach bottle", "white", "bottle", (0.90, 0.90, 0.92)),
+        ("035_power_drill", "power drill", "orange", "tool", (0.85, 0.32, 0.06)), ("048_hammer", "hammer", "black", "tool", (0.12, 0.11, 0.11)),
+        ("043_phillips_screwdriver", "screwdriver", "red", "tool", (0.70, 0.10, 0.10)),
+        ("037_scissors", "scissors", "orange", "tool", (0.85, 0.40, 0.10)), ("036_wood_block", "wooden block", "brown", "block", (0.62, 0.42, 0.22)),
+        ("056_tennis_ball", "tennis ball", "yellow-green", "ball", (0.75, 0.85, 0.20)), ("055_baseball", "baseball", "white", "ball", (0.92, 0.90, 0.86)),
+    ]
+    entries = [CatalogueEntry(f"ycb/{k}", f"ycb/{k}.stl", name, colour, category, paint=rgb) for k, name, colour, category, rgb in natural]
+    variants = [
+        ("025_mug", "mug", ("red", "blue", "green", "white", "black", "yellow")), ("024_bowl", "bowl", ("blue", "green", "orange")),
+        ("065-f_cups", "cup", ("red", "blue", "green", "yellow")), ("019_pitcher_base", "pitcher", ("blue", "white")),
+        ("029_plate", "plate", ("blue", "green")), ("026_sponge", "sponge", ("green", "yellow", "pink")),
+        ("057_racquetball", "ball", ("blue", "red", "green")), ("061_foam_brick", "brick", ("red", "blue")),
+        ("007_tuna_fish_can", "can", ("blue", "green")), ("005_tomato_soup_can", "can", ("yellow", "white")),
+    ]
+    return entries + [
+        CatalogueEntry(f"ycb/{k}/{colour}", f"ycb/{k}.stl", f"{colour} {noun}", colour, noun, paint=PAINT[colour])
+        for k, noun, colours in variants for colour in colours
+    ]
+
+
+def _split(aliases: str) -> tuple[str, ...]:
+    return tuple(a for a in aliases.split("|") if a)
+
+
+def catalogue() -> tuple[CatalogueEntry, ...]:
+    """The starter objects, in a fixed order."""
+    return tuple(_textured() + _painted())
+
+
+TABLES = (
+    "libero/textures/martin_novak_wood_table.png", "libero/textures/table_light_wood.png", "libero/textures/ceramic.png",
+    "libero/textures/white_marble_floor.png", "libero/textures/kona_gotham.png", "libero/textures/seamless_wood_planks_floor.png",
+    "libero/textures/marble_floor.png", "libero/textures/gray_ceramic_tile.png", "libero/textures/brown_ceramic_tile.png",
+    "robosuite/textures/light-wood.png", "robosuite/textures/dark-wood.png", "robosuite/textures/gray-woodgrain.png",
+    "robosuite/textures/wood-varnished-panels.png", "robosuite/textures/steel-brushed.png", "robosuite/textures/cream-plaster.png",
+)
+FLOORS = ("libero/textures/light_floor.png", "libero/textures/gray_floor.png", "libero/textures/rustic_floor.png")
+WALLS = ("libero/textures/light_gray_plaster.png", "libero/textures/light_blue_wall.png", "libero/textures/white_wall.png")

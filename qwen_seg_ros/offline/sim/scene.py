@@ -1,0 +1,51 @@
+"""What a rendered scene is: pictures with exact truth."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage
+from qwen_seg_ros.geometry.camera import Camera
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """Truth about one visible object. box_px: tight around its visible pixels, right and lower edge exclusive;
+    centre_m: centre of its gravity-aligned box in the base frame; size_m: that box (length >= width, height); distance_m: to the camera."""
+
+    id: int
+    key: str
+    name: str
+    colour: str
+    category: str
+    aliases: tuple[str, ...]
+    box_px: tuple[int, int, int, int]
+    pixels: int
+    centre_m: tuple[float, float, float]
+    size_m: tuple[float, float, float]
+    distance_m: float
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ObjectRecord":
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class SimScene:
+    """rgb uint8 (H, W, 3), depth_m float32 (H, W), ids uint8 (H, W) with 0 = no object; base: table centre, z up."""
+
+    seed: int
+    rgb: RgbImage
+    depth_m: DepthImage
+    ids: np.ndarray
+    camera: Camera
+    base_from_camera: Matrix4
+    objects: tuple[ObjectRecord, ...]
+
+    def frame(self, with_base: bool = True) -> Frame:
+        """The view as the pipeline gets it."""
+        return Frame(self.rgb, self.depth_m, self.camera, self.base_from_camera if with_base else None, stamp_ns=self.seed)

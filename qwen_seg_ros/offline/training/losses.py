@@ -1,0 +1,177 @@
+"""What the embedded model learns from: text, masks, and three dense helpers without which a small model does not learn to ground.
+
+- words: every image token names the object that covers it (against the tied word embeddings);
+- corners: every image token knows the box of its object, as distributions over the answer's grid steps;
+- pointing: while the model writes a box, chosen attention heads look at the object's image tokens.
+
+The helpers are used in training only; the checkpoint is a plain Qwen3-VL-Seg. docs/log.md says what each is worth.
+Shapes as in batch.py; T text width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
+from qwen_seg_ros.offline.training.batch import BINS, IGNORE, Batch
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    text: float = 1.0
+    words: float = 0.5
+    corners: float = 0.5
+    pointing: float = 0.5
+    bce: float = 2.0
+    dice: float = 1.0
+    iou: float = 0.2
+
+
+class Helpers(nn.Module):
+    """Training-only heads."""
+
+    def __init__(self, width: int, point_layers: tuple[int, ...] = (2, 3, 4), point_heads: int = 2) -> None:
+        super().__init__()
+        self.words = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.corners = nn.Linear(width, 4 * BINS)
+        self.point_layers, self.point_heads = point_layers, point_heads
+
+
+class AttentionInputs:
+    """Keeps what chosen attention layers were given, so that their own queries and keys can be supervised."""
+
+    def __init__(self, model: Qwen3VLSegForConditionalGeneration, layers: tuple[int, ...]) -> None:
+        self.modules = [model.model.language_model.layers[i].self_attn for i in layers]
+        self.seen: dict[nn.Module, tuple[Tensor, tuple[Tensor, Tensor]]] = {}
+        for module in self.modules:
+            module.register_forward_pre_hook(self._keep, with_kwargs=True)
+
+    def _keep(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.seen[module] = (kwargs["hidden_states"] if "hidden_states" in kwargs else args[0], kwargs["position_embeddings"])
+
+
+def forward(model: Qwen3VLSegForConditionalGeneration, patches: Tensor, grid: Tensor, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """-> hidden states (B, L, T), merged image tokens (B, M, T), DeepStack levels."""
+    top, levels = model.encode_image(patches, grid)
+    embeds = model.get_input_embeddings()(batch.input_ids)
+    is_image = batch.input_ids == model.config.image_token_id
+    embeds = embeds.masked_scatter(is_image[..., None], top.to(embeds.dtype))
+    output = model.model.language_model(
+        inputs_embeds=embeds, attention_mask=batch.attention, position_ids=batch.position_ids, use_cache=False,
+        visual_pos_masks=is_image, deepstack_visual_embeds=[level.flatten(0, 1) for level in levels],
+    )
+    return output.last_hidden_state, top, levels
+
+
+def losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, seen: AttentionInputs, patches: Tensor, grid: Tensor,
+           batch: Batch, weights: LossWeights, with_masks: bool = True) -> dict[str, Tensor]:
+    """Every term and their weighted sum under "total"."""
+    hidden, top, levels = forward(model, patches, grid, batch)
+    terms = {"text": text_loss(model, hidden, batch)}
+    terms["words"], terms["corners"] = cell_losses(model, helpers, top, batch)
+    terms["pointing"] = torch.stack([
+        pointing_loss(module, *seen.seen[module], batch, model.config.image_token_id, helpers.point_heads) for module in seen.modules
+    ]).mean()
+    if with_masks and len(batch.mask_at):
+        terms.update(mask_losses(model, hidden, top, levels, grid, batch))
+    terms["total"] = sum(getattr(weights, name) * value for name, value in terms.items())
+    return terms
+
+
+def text_loss(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, batch: Batch) -> Tensor:
+    keep = batch.labels != IGNORE
+    logits = model.lm_head(hidden[keep]).float()
+    weight = batch.weights[keep]
+    return (F.cross_entropy(logits, batch.labels[keep], reduction="none") * weight).sum() / weight.sum()
+
+
+def cell_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, top: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    owned = ~batch.cell_box[..., 0].isnan()
+    tokens = helpers.norm(top.float())
+    vocabulary = model.get_input_embeddings().weight
+    log_words = F.log_softmax(F.linear(helpers.words(tokens), vocabulary).float(), dim=-1)
+    valid = batch.cell_words != IGNORE
+    named = log_words.gather(-1, batch.cell_words.clamp(min=0)).masked_fill(~valid, 0).sum(-1) / valid.sum(-1)
+    importance = torch.where(owned, 1.0, 0.1)
+    words = -(named * importance).sum() / importance.sum()
+    log_bins = F.log_softmax(helpers.corners(tokens[owned]).unflatten(-1, (4, BINS)).float(), dim=-1)
+    corners = -(soft_bins(batch.cell_box[owned]) * log_bins).sum(-1).mean()
+    return words, corners
+
+
+def soft_bins(values: Tensor, spread: float = 0.7) -> Tensor:
+    """0..1 values -> Gaussian weights over the grid steps, (..., BINS)."""
+    steps = torch.arange(BINS, device=values.device)
+    return torch.softmax(-0.5 * ((values[..., None] * (BINS - 1) - steps) / spread) ** 2, dim=-1)
+
+
+def pointing_loss(attention: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], batch: Batch, image_token: int, heads: int) -> Tensor:
+    """Cross entropy between where the first `heads` heads look while a box is written and where the object is."""
+    size = attention.head_dim
+    weight_q, weight_k = attention.q_proj.weight[: heads * size], attention.k_proj.weight[: heads * size]
+    picture, place = batch.point_at.unbind(-1)
+    key = attention.k_norm(F.linear(hidden, weight_k).unflatten(-1, (heads, size)))
+    query = attention.q_norm(F.linear(hidden[picture, place], weight_q).unflatten(-1, (heads, size)))
+    cos, sin = rope
+    key = _rotate(key, cos[:, :, None], sin[:, :, None])
+    query = _rotate(query, cos[picture, place][:, None], sin[picture, place][:, None])
+    terms = []
+    for number in range(len(hidden)):
+        mine = picture == number
+        if not mine.any():
+            continue
+        logits = torch.einsum("nhd,lhd->nhl", query[mine].float(), key[number].float()) * attention.scaling
+        logits = logits.masked_fill(~batch.attention[number, 0, place[mine]][:, None], float("-inf"))
+        image = batch.input_ids[number] == image_token
+        at_image = (batch.point_target[mine][:, None] * logits[..., image]).sum(-1)
+        terms.append((logits.logsumexp(-1) - at_image).mean(-1))
+    return torch.cat(terms).mean()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+def mask_losses(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, top: Tensor, levels: list[Tensor], grid: Tensor,
+                batch: Batch) -> dict[str, Tensor]:
+    picture, place = batch.mask_at.unbind(-1)
+    rows, cols = (grid[0, 1:] // model.config.vision_config.spatial_merge_size).tolist()
+    is_image = batch.input_ids == model.config.image_token_id
+    text = hidden[is_image].view(*top.shape[:2], -1)
+    features = model.image_features(top, levels, text, batch.image, rows, cols)
+    pixels = model.mask_decoder.encode(features)
+    first, final, iou = model.mask_decoder(pixels, jittered(batch.boxes), hidden[picture, place], picture)
+    bce = sum(boundary_bce(m, batch.masks) for m in (first, final)) / 2
+    dice = sum(dice_loss(m, batch.masks) for m in (first, final)) / 2
+    true_iou = soft_iou(final.detach(), batch.masks)
+    return {"bce": bce, "dice": dice, "iou": F.mse_loss(iou.float().sigmoid(), true_iou)}
+
+
+def jittered(boxes: Tensor, spread: float = 0.06) -> Tensor:
+    """The decoder must live with the boxes the model writes: corners moved by a few per cent of the size."""
+    size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    moved = boxes + torch.randn_like(boxes) * spread * size
+    low, high = torch.minimum(moved[:, :2], moved[:, 2:] - 0.01), moved[:, 2:]
+    return torch.cat([low, high], dim=-1).clamp(0, 1)
+
+
+def boundary_bce(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross entropy; object and background count alike in each mask so that small objects are not drowned."""
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    inside = (loss * target).sum((1, 2)) / target.sum((1, 2)).clamp(min=1)
+    return (loss.mean((1, 2)) * 4 + inside * 0.25).mean()
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    p = logits.sigmoid()
+    return (1 - (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)).mean()
+
+
+def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU of the thresholded masks, (N,), on the mask grid."""
+    p, t = logits > 0, target > 0.5
+    return (p & t).sum((1, 2)) / (p | t).sum((1, 2)).clamp(min=1)

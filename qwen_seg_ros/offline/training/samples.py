@@ -1,0 +1,110 @@
+"""One training picture with its questions: what is read from a shard, augmented and asked.
+
+A shard (see offline.sim.dataset) holds JPEG colour, PNG ids and one line of truth per view. Augmentation changes the picture
+and the ids together; the expressions are drawn afterwards from what is left visible, so that "the left mug" stays true after
+a flip.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from qwen_seg_ros.offline.data.expressions import Expression, expressions
+from qwen_seg_ros.offline.sim.dataset import ObjectRecord
+
+MIN_PIXELS = 80
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """rgb uint8 (H, W, 3), ids uint8 (H, W), the visible objects and the questions about them."""
+
+    rgb: np.ndarray
+    ids: np.ndarray
+    objects: tuple[ObjectRecord, ...]
+    questions: tuple[Expression, ...]
+
+
+def list_views(folder: Path) -> list[tuple[Path, str]]:
+    """(shard folder, line of truth) of every finished shard."""
+    shards = sorted(done.parent for done in Path(folder).glob("shard_*/done"))
+    return [(shard, line) for shard in shards for line in (shard / "meta.jsonl").read_text().splitlines()]
+
+
+def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[ObjectRecord, ...]]:
+    meta = json.loads(line)
+    rgb = cv2.cvtColor(cv2.imread(str(shard / f"{meta['name']}.jpg")), cv2.COLOR_BGR2RGB)
+    ids = cv2.imread(str(shard / f"{meta['name']}_ids.png"), cv2.IMREAD_UNCHANGED)
+    return rgb, ids, tuple(ObjectRecord.from_dict(o) for o in meta["objects"])
+
+
+def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Flip, zoom and shift, light, tint and noise."""
+    if rng.random() < 0.5:
+        rgb, ids = rgb[:, ::-1], ids[:, ::-1]
+    height, width = ids.shape
+    zoom = rng.uniform(0.75, 1.25)
+    shift = rng.uniform(-0.08, 0.08, 2) * (width, height)
+    matrix = np.array([[zoom, 0, width * (1 - zoom) / 2 + shift[0]], [0, zoom, height * (1 - zoom) / 2 + shift[1]]])
+    rgb = cv2.warpAffine(np.ascontiguousarray(rgb), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    ids = cv2.warpAffine(np.ascontiguousarray(ids), matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    return _recoloured(rgb, rng), ids
+
+
+def _recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    x = rgb.astype(np.float32) / 255
+    x = x ** rng.uniform(0.75, 1.3) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3).astype(np.float32)
+    if rng.random() < 0.3:
+        x = cv2.GaussianBlur(x, (3, 3), rng.uniform(0.3, 1.0))
+    x = x + rng.normal(0, rng.uniform(0, 0.03), x.shape).astype(np.float32)
+    return (x.clip(0, 1) * 255).astype(np.uint8)
+
+
+def visible(objects: tuple[ObjectRecord, ...], ids: np.ndarray) -> tuple[ObjectRecord, ...]:
+    """The objects still in view with their boxes measured anew."""
+    out = []
+    for item in objects:
+        rows, cols = np.nonzero(ids == item.id)
+        if len(rows) >= MIN_PIXELS:
+            box = (int(cols.min()), int(rows.min()), int(cols.max()) + 1, int(rows.max()) + 1)
+            out.append(replace(item, box_px=box, pixels=len(rows)))
+    return tuple(out)
+
+
+def pick_questions(objects: tuple[ObjectRecord, ...], width: int, count: int, rng: np.random.Generator) -> tuple[Expression, ...]:
+    """Up to `count` expressions, kinds drawn evenly so that the many names do not crowd out relations and absences."""
+    pool = list(expressions(objects, width, rng))
+    rng.shuffle(pool)
+    by_kind: dict[str, list[Expression]] = {}
+    for item in pool:
+        by_kind.setdefault(item.kind, []).append(item)
+    chosen: list[Expression] = []
+    while len(chosen) < count and by_kind:
+        for kind in list(by_kind):
+            chosen.append(by_kind[kind].pop())
+            if not by_kind[kind]:
+                del by_kind[kind]
+    order = rng.permutation(len(chosen))[:count]
+    return tuple(chosen[i] for i in order)
+
+
+def samples(folder: Path, questions: int, seed: int, worker: int = 0, workers: int = 1, train: bool = True) -> Iterator[Sample]:
+    """Endless when `train` (new shards are picked up at every pass), one pass without augmentation otherwise."""
+    rng = np.random.default_rng([seed, worker])
+    while True:
+        views = list_views(folder)[worker::workers]
+        order = rng.permutation(len(views)) if train else np.arange(len(views))
+        for index in order:
+            rgb, ids, objects = load_view(*views[index])
+            if train:
+                rgb, ids = augment(rgb, ids, rng)
+            seen = visible(objects, ids)
+            asked = pick_questions(seen, ids.shape[1], questions, rng)
+            if seen and asked:
+                yield Sample(rgb, ids, seen, asked)
+        if not train:
+            return
