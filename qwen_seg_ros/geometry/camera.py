@@ -64,8 +64,10 @@ class Camera:
     def project(self, points_m: NDArray) -> NDArray[np.float32]:
         """Points (N, 3) in the optical frame, z > 0 -> pixels (N, 2), distorted like the image."""
         points = np.asarray(points_m, np.float64).reshape(-1, 1, 3)
+        if not any(self.distortion):
+            return (points[:, 0, :2] / points[:, 0, 2:] * [self.fx, self.fy] + [self.cx, self.cy]).astype(np.float32)
         if self.fisheye:
             pixels, _ = cv2.fisheye.projectPoints(points, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion))
         else:
-            pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion or (0.0,) * 5))
+            pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion))
         return pixels.reshape(-1, 2).astype(np.float32)

@@ -15,10 +15,9 @@ def voxel_numbers(points: NDArray, voxel_m: float) -> NDArray[np.int64]:
     """
     if len(points) == 0:
         return np.zeros(0, np.int64)
-    cells = np.floor(np.asarray(points, np.float64) / voxel_m).astype(np.int64)
-    cells -= cells.min(axis=0)
-    _, height, depth = cells.max(axis=0) + 1
-    return np.unique((cells[:, 0] * height + cells[:, 1]) * depth + cells[:, 2], return_inverse=True)[1]
+    cells = np.floor(np.ascontiguousarray(points.T, np.float64) / voxel_m).astype(np.int64)
+    x, y, z = cells - cells.min(axis=1, keepdims=True)
+    return np.unique((x * (y.max() + 1) + y) * (z.max() + 1) + z, return_inverse=True)[1]
 
 
 def voxel_mean(values: NDArray, numbers: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -28,14 +28,15 @@ class OrientedBox:
         return move_points(self.pose, unit * (self.size_m / 2))
 
 
-def fit_level_box(footprint_m: NDArray, low_m: float, high_m: float) -> OrientedBox:
+def fit_level_box(footprint_m: NDArray, low_m: float, high_m: float, margin_m: float = 0.0) -> OrientedBox:
     """The box of least footprint area around points (N, 2) of a level plane, from height `low_m` to `high_m`.
 
-    Coordinates are those of a frame with z up. Yaw is within a half turn: the box's x points to +x (or +y when across).
+    margin_m is added to both footprint lengths. Coordinates are those of a frame with z up. Yaw is within a half turn: the box's x points to +x (or +y when across).
     """
     (cx, cy), (first, second), degrees = cv2.minAreaRect(np.ascontiguousarray(footprint_m, np.float32))
     yaw = np.deg2rad(degrees) if first >= second else np.deg2rad(degrees) + np.pi / 2
     yaw = (yaw + np.pi / 2 - 1e-6) % np.pi - np.pi / 2 + 1e-6
     c, s = np.cos(yaw), np.sin(yaw)
     pose = transform(np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), np.array([cx, cy, (low_m + high_m) / 2]))
-    return OrientedBox(pose, np.array([max(first, second), min(first, second), high_m - low_m], np.float64))
+    long, short = max(first, second) + margin_m, min(first, second) + margin_m
+    return OrientedBox(pose, np.array([long, short, high_m - low_m], np.float64))

@@ -7,7 +7,7 @@ from qwen_seg_ros.geometry.arrays import MaskImage, Points
 from qwen_seg_ros.geometry.cloud import clusters, voxel_mean, voxel_numbers
 from qwen_seg_ros.geometry.normals import normals_from_depth
 from qwen_seg_ros.geometry.oriented_box import OrientedBox
-from qwen_seg_ros.lifting.depth_cleaning import object_pixels, valid_depth
+from qwen_seg_ros.lifting.depth_cleaning import object_pixels, smoothed, valid_depth
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Refusal
 from qwen_seg_ros.lifting.object_pose import level_box
 from qwen_seg_ros.lifting.settings import LiftSettings
@@ -27,9 +27,10 @@ def lift_object(view: View, number: int, instance: Instance, settings: LiftSetti
     if coverage < settings.min_depth_coverage:
         return Refusal(number, instance.phrase, _no_depth(coverage, settings))
     sound = object_pixels(mask.crop, depth, view.frame.width, settings)
+    depth = smoothed(depth, sound)
     points = np.concatenate([view.rays(mask)[sound] * depth[sound, None], depth[sound, None]], axis=1)
     keep, flat = _above_table(view.heights(points), view.support is not None, settings)
-    numbers = voxel_numbers(points[keep], settings.voxel_m)
+    numbers = voxel_numbers(points[keep], settings.cluster_voxel_m)
     keep[keep] = _main_clusters(voxel_mean(points[keep], numbers), settings)[numbers]
     if np.count_nonzero(keep) < settings.min_points:
         reason = f"only {np.count_nonzero(keep)} of the mask's {mask.area_px} pixels have sound depth, {settings.min_points} are needed"
@@ -55,7 +56,7 @@ def _above_table(heights: NDArray, has_table: bool, settings: LiftSettings) -> t
 
 def _main_clusters(points: Points, settings: LiftSettings) -> NDArray[np.bool_]:
     """Voxels of the largest cluster and of every other that is not small and lies at a similar depth (a mask can leak)."""
-    labels = clusters(points, settings.cluster_radius_m, 8) if len(points) else np.zeros(0, np.int64)
+    labels = clusters(points, settings.cluster_radius_m, 3) if len(points) else np.zeros(0, np.int64)
     if labels.max(initial=-1) < 0:  # too sparse to tell clusters from noise
         return np.ones(len(points), bool)
     count = np.bincount(labels[labels >= 0])
@@ -77,7 +78,7 @@ def _cloud(
     numbers = voxel_numbers(points, settings.voxel_m)
     voxels = voxel_mean(points, numbers)
     colors = voxel_mean(view.frame.rgb[instance.mask.rows_cols][pixels], numbers)
-    box = level_box(view, voxels, points, settings)
+    box = level_box(view, instance.mask, points, settings)
     return ObjectCloud(
         number, instance.phrase, instance.score, voxels, np.rint(colors).astype(np.uint8), _normals(view, instance, pixels, numbers, voxels),
         box, coverage, _flags(instance, box, flat),

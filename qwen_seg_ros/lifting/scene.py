@@ -38,7 +38,7 @@ def _obstacles(view: View, objects: tuple[ObjectCloud, ...], masks: list[Cropped
     y, x = np.nonzero(keep[::stride, ::stride])
     y, x = y * stride, x * stride
     points = view.frame.camera.deproject(np.stack([x + cols.start, y + rows.start], axis=1), depth[y, x])
-    near = ((points > low) & (points < high)).all(axis=1)
+    near = np.logical_and.reduce([(low[k] < points[:, k]) & (points[:, k] < high[k]) for k in range(3)])
     if view.support is not None:
         near &= view.heights(points) > settings.table_clearance_m
     return voxel_down(points[near], settings.scene_voxel_m)

@@ -21,7 +21,8 @@ class LiftSettings:
     voxel_m: float = setting(0.004, "voxel size of object clouds, metres", 0.001, 0.02)
     scene_voxel_m: float = setting(0.005, "voxel size of the scene cloud, metres", 0.002, 0.05)
     scene_margin_m: float = setting(0.15, "how far around the objects the scene is kept, metres", 0.05, 1.0)
-    cluster_radius_m: float = setting(0.012, "points farther apart than this belong to different clusters, metres", 0.004, 0.05)
+    cluster_voxel_m: float = setting(0.008, "voxel size for finding clusters, metres", 0.002, 0.05)
+    cluster_radius_m: float = setting(0.014, "such voxels farther apart than this belong to different clusters, metres", 0.002, 0.05)
     cluster_share: float = setting(0.1, "clusters smaller than this share of the largest are dropped", 0.0, 1.0)
     complete: bool = setting(True, "estimate the hidden back of an object for its box from its symmetry")
 
