@@ -1,0 +1,84 @@
+"""Does the hand, on its way in, meet anything? Looked up in height maps, whatever the size of the scene.
+
+A hand that comes from above sweeps the columns over its parts. So only the undersides of its boxes are looked up, in a map of
+the highest obstacle per cell, grown by one cell: what lies higher than the underside would be hit, now or on the way.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen_seg_ros.geometry.arrays import Points
+from qwen_seg_ros.grasping.body import Body
+from qwen_seg_ros.grasping.candidates import NOTHING, Candidates
+from qwen_seg_ros.grasping.gripper import Gripper
+from qwen_seg_ros.grasping.settings import GraspSettings
+
+MAX_CELLS = 2048
+INSIDE_POWER = 3.0  # the outline of boxes and of round things alike: between an ellipse and a rectangle
+
+
+class HeightMap:
+    """Highest point per cell of `cell_m`, each cell grown by `grow` cells."""
+
+    def __init__(self, points: Points, cell_m: float, grow: int) -> None:
+        self._cell_m = cell_m
+        self._low = points[:, :2].min(axis=0) - (grow + 1) * cell_m if len(points) else np.zeros(2, np.float32)
+        cells = np.floor((points[:, :2] - self._low) / cell_m).astype(int)
+        size = np.minimum(cells.max(axis=0, initial=0) + grow + 2, MAX_CELLS)
+        self._top = np.full(size, NOTHING, np.float32)
+        fits = (cells < size).all(axis=1)
+        np.maximum.at(self._top, tuple(cells[fits].T), points[fits, 2])
+        self._top = cv2.dilate(self._top, np.ones((2 * grow + 1, 2 * grow + 1), np.uint8))
+
+    def top(self, xy: NDArray) -> NDArray[np.float32]:
+        """Highest point (...) near places (..., 2); `NOTHING` where the map is empty."""
+        cells = np.floor((xy - self._low) / self._cell_m).astype(int)
+        inside = ((cells >= 0) & (cells < self._top.shape)).all(axis=-1)
+        cells[~inside] = 0
+        return np.where(inside, self._top[cells[..., 0], cells[..., 1]], np.float32(NOTHING))
+
+
+def undersides(candidates: Candidates, gripper: Gripper, settings: GraspSettings, fingers: bool) -> NDArray[np.float32]:
+    """Sample points (C, K, 3) in the local frame on the lower faces of the fingers, or of the fixed parts."""
+    boxes = gripper.boxes(0.0)
+    faces = [_grid(box, 2 * settings.voxel_m) for box in (boxes[:2] if fingers else boxes[2:])]
+    hand = np.concatenate(faces) if faces else np.zeros((0, 3))
+    y = np.broadcast_to(hand[:, 1], (len(candidates), len(hand)))
+    if fingers:  # move them apart
+        y = y + np.sign(hand[:, 1]) * candidates.opening_m(gripper, settings)[:, None] / 2
+    xy = candidates.centre_xy[:, None] + candidates.closing[:, None] * y[..., None] + candidates.along[:, None] * hand[:, :1]
+    z = (candidates.tip_z + gripper.tip_beyond_tcp_m)[:, None] - hand[:, 2]
+    return np.concatenate([xy, z[..., None]], axis=2).astype(np.float32)
+
+
+def _grid(box: NDArray, step_m: float) -> NDArray[np.float64]:
+    """Points (K, 3) at most `step_m` apart on the +z face of a box (2, 3), its edges included."""
+    (x, y, z), size = box
+    xs, ys = (np.linspace(-s / 2, s / 2, int(np.ceil(s / step_m)) + 1) for s in size[:2])
+    gx, gy = np.meshgrid(x + xs, y + ys, indexing="ij")
+    return np.stack([gx.ravel(), gy.ravel(), np.full(gx.size, z + size[2] / 2)], axis=1)
+
+
+def hits(points: NDArray, obstacles: HeightMap) -> NDArray[np.bool_]:
+    """Which of the sample points (C, K, 3) lie below an obstacle, bool (C, K)."""
+    return obstacles.top(points[..., :2]) > points[..., 2]
+
+
+def below_table(tips: NDArray, body: Body, settings: GraspSettings) -> NDArray[np.bool_]:
+    """Candidates (C,) whose fingertips (C, K, 3) come nearer to the table than allowed."""
+    return body.table.height(tips).min(axis=1, initial=np.inf) < settings.table_clearance_m
+
+
+def finger_in_unknown(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> NDArray[np.bool_]:
+    """Candidates (C,) with a finger inside the object's outline where the camera did not see that there is room."""
+    side = (candidates.opening_m(gripper, settings) + gripper.finger_thickness_m) / 2
+    sides = np.stack([-side, side], axis=1)[..., None]
+    xy = candidates.centre_xy[:, None] + candidates.closing[:, None] * sides  # (C, 2, 2)
+    inside = ((np.abs(xy) / np.maximum(body.half_size[:2], 1e-3)) ** INSIDE_POWER).sum(axis=2) < 1
+    bite = candidates.top_z - candidates.tip_z
+    levels = candidates.tip_z[:, None] + bite[:, None] * np.array([0.1, 0.5, 0.9])  # (C, 3)
+    place = np.broadcast_to(xy[:, :, None], (*xy.shape[:2], 3, 2))
+    height = np.broadcast_to(levels[:, None], place.shape[:3])
+    free = body.seen.free(np.concatenate([place, height[..., None]], axis=3)).mean(axis=2)
+    return (inside & (free < settings.min_free_share)).any(axis=1)

@@ -1,0 +1,56 @@
+"""How good a grasp is, term by term, and which of many like ones to keep."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen_seg_ros.grasping.candidates import Candidates
+from qwen_seg_ros.grasping.contacts import Contacts
+from qwen_seg_ros.grasping.gripper import Gripper
+from qwen_seg_ros.grasping.settings import GraspSettings
+
+# What each term, 0..1, counts for; the score is their weighted mean.
+WEIGHTS = {
+    "antipodal": 0.30,  # contact normals face the fingers
+    "support": 0.15,  # both contact surfaces were seen
+    "centre": 0.25,  # near the middle of the object: little torque
+    "margin": 0.10,  # the opening is wider than the piece
+    "clearance": 0.10,  # room around the fingers
+    "bite": 0.10,  # the pads hold the piece over their height
+}
+CENTRE_M = 0.05  # distance from the middle that halves the term
+FULL_MARGIN_M = 0.02
+
+
+def score_terms(candidates: Candidates, contacts: Contacts, clearance: NDArray, centre_xy: NDArray, gripper: Gripper,
+                settings: GraspSettings) -> dict[str, NDArray]:
+    """Every term of `WEIGHTS` as (C,) values 0..1; clearance: (C,) share of free space around the hand."""
+    distance = np.linalg.norm(candidates.centre_xy - centre_xy, axis=1)
+    return {
+        "antipodal": np.clip(1 - contacts.angle_rad / np.arctan(settings.friction), 0, 1),
+        "support": contacts.support,
+        "centre": 1 / (1 + (distance / CENTRE_M) ** 2),
+        "margin": np.clip((gripper.max_opening_m - candidates.width_m) / FULL_MARGIN_M, 0, 1),
+        "clearance": clearance,
+        "bite": np.clip((candidates.top_z - candidates.tip_z) / gripper.pad_height_m, 0, 1),
+    }
+
+
+def score(terms: dict[str, NDArray]) -> NDArray[np.float64]:
+    """Weighted mean of the terms (C,), 0..1."""
+    return sum(WEIGHTS[name] * np.asarray(value, np.float64) for name, value in terms.items())  # type: ignore[return-value]
+
+
+def distinct(candidates: Candidates, scores: NDArray, settings: GraspSettings) -> list[int]:
+    """Indices, best first, of at most `max_grasps` candidates that differ in place or yaw."""
+    centre = np.column_stack([candidates.centre_xy, candidates.tip_z])
+    order = np.lexsort([np.arange(len(scores)), -np.round(scores, 9)])
+    chosen: list[int] = []
+    while len(order) and len(chosen) < settings.max_grasps:
+        best = int(order[0])
+        chosen.append(best)
+        turn = np.abs(candidates.yaw_rad[order] - candidates.yaw_rad[best])
+        turn = np.minimum(turn, np.pi - turn)  # a hand turned by half a turn closes on the same two sides
+        far = np.linalg.norm(centre[order] - centre[best], axis=1) > settings.same_distance_m
+        order = order[far | (turn > np.deg2rad(settings.same_yaw_deg) - 1e-3)]
+        order = order[order != best]
+    return chosen
