@@ -1,0 +1,1 @@
+"""The ROS 2 node around the pipeline: the only part that knows rclpy and messages."""

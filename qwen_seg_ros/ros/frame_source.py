@@ -1,0 +1,228 @@
+"""The newest synchronised view of the camera: a one-slot mailbox between the subscriptions and the worker.
+
+Callbacks only store messages; pixels are decoded by the worker when it takes a frame. Colour and depth are paired by stamp;
+camera_info is kept per frame_id and needs no pairing. Frames that nobody took are replaced, never queued, and counted.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, Image
+
+from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.ros.messages_in import camera_from_info, depth_from_image, rgb_from_image, stamp_ns
+from qwen_seg_ros.ros.parameters import NodeSettings
+
+_KEPT = 5  # images per stream that may still find their partner
+_JUMP_NS = 1_000_000_000  # a stamp this much older than the newest one means that time was reset
+
+
+@dataclass
+class Counters:
+    """Since the start: messages per stream, pairs made, frames replaced unseen, resets of time."""
+
+    images: int = 0
+    depths: int = 0
+    infos: int = 0
+    pairs: int = 0
+    dropped: int = 0
+    time_jumps: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """Messages of one moment. depth or info None = there was none; `note` says why. arrived_s: monotonic clock."""
+
+    image: Image
+    depth: Image | None
+    info: CameraInfo | None
+    arrived_s: float
+    note: str = ""
+
+    @property
+    def stamp(self) -> int:
+        return stamp_ns(self.image.header.stamp)
+
+    def frame(self, rectified: bool) -> Frame:
+        """Decode. Raises InvalidInputError where an image, its size or the calibration cannot be used."""
+        camera = camera_from_info(self.info, rectified) if self.info is not None else None
+        depth = depth_from_image(self.depth) if self.depth is not None else None
+        rgb = rgb_from_image(self.image)
+        if depth is not None and depth.shape != rgb.shape[:2]:
+            raise InvalidInputError(
+                f"depth image is {depth.shape[1]}x{depth.shape[0]}, colour image {rgb.shape[1]}x{rgb.shape[0]}; "
+                "subscribe to the depth that is registered to the colour image (aligned_depth_to_color, depth_registered)"
+            )
+        return Frame(rgb, depth, camera, None, self.image.header.frame_id, self.stamp)
+
+
+@dataclass
+class _Stream:
+    """Messages of one topic that still wait for a partner, with their arrival times."""
+
+    messages: deque[tuple[float, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    newest_ns: int = -1
+
+    def put(self, msg: Any) -> None:
+        self.newest_ns = stamp_ns(msg.header.stamp)
+        self.messages.append((time.monotonic(), msg))
+
+    def clear(self) -> None:
+        self.messages.clear()
+        self.newest_ns = -1
+
+
+class FrameSource:
+    """Fed by subscriptions on one thread, asked by the worker on another."""
+
+    def __init__(self, topics: dict[str, str], settings: Callable[[], NodeSettings]) -> None:
+        """`topics`: resolved names under the keys image, depth, camera_info, for messages to the user."""
+        self._settings = settings
+        self.counters = Counters()
+        self._topics = topics
+        self._changed = threading.Condition()
+        self._colour, self._depth = _Stream(), _Stream()
+        self._infos: dict[str, CameraInfo] = {}
+        self._pair: tuple[float, Image, Image] | None = None  # arrival of the colour image, colour, depth
+        self._taken: Image | None = None
+        self._lonely_since: float | None = None  # arrival of the first colour image after the last pair
+
+    def on_image(self, msg: Image) -> None:
+        with self._changed:
+            self.counters.images += 1
+            self._store(self._colour, msg)
+
+    def on_depth(self, msg: Image) -> None:
+        with self._changed:
+            self.counters.depths += 1
+            self._store(self._depth, msg)
+
+    def on_info(self, msg: CameraInfo) -> None:
+        with self._changed:
+            self.counters.infos += 1
+            self._infos[msg.header.frame_id] = msg
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget every image; the calibration stays."""
+        with self._changed:
+            self._forget_images()
+
+    def wake(self) -> None:
+        """Let a waiting `wait` look at its `stop` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float, stop: Callable[[], bool], new: bool = False) -> View | None:
+        """The newest whole view, at once or as soon as it arrives; None after `timeout_s` or when `stop()` is true.
+
+        `new`: only a view that has not been taken before (continuous mode).
+        """
+        ends = time.monotonic() + timeout_s
+        with self._changed:
+            while not stop():
+                view = self._newest()
+                if view is not None and not (new and view.image is self._taken):
+                    self._taken = view.image
+                    return view
+                left = ends - time.monotonic()
+                if left <= 0:
+                    return None
+                self._changed.wait(min(left, 0.1))  # the grace time for depth runs out without a notification
+        return None
+
+    def missing(self) -> str:
+        """Why there is no view: which topic is silent, or what does not fit together."""
+        with self._changed:
+            count, frame_id = self.counters, self._image_frame_id()
+            arrived = f"{count.images} images, {count.depths} depth images and {count.infos} camera_infos arrived"
+            if not self._colour.messages:
+                return f"no image on {self._topics['image']}; {arrived}; check the topic name (remap `image`) and that the camera runs"
+            if self._age(self._colour.messages[-1][0]) > self._allowed_age():
+                return f"the last image on {self._topics['image']} came {self._age(self._colour.messages[-1][0]):.1f} s ago; {arrived}"
+            if frame_id not in self._infos:
+                others = f" (only for {', '.join(map(repr, self._infos))})" if self._infos else ""
+                return f"no camera_info for frame {frame_id!r} on {self._topics['camera_info']}{others}; {arrived}, {count.pairs} pairs matched"
+            return f"no whole frame yet; {arrived}; {self._pairing()}"
+
+    def seconds_since_image(self) -> float | None:
+        with self._changed:
+            return self._age(self._colour.messages[-1][0]) if self._colour.messages else None
+
+    def _store(self, stream: _Stream, msg: Image) -> None:
+        if stamp_ns(msg.header.stamp) < stream.newest_ns - _JUMP_NS:
+            self.counters.time_jumps += 1
+            self._forget_images()
+        stream.put(msg)
+        self._match()
+        self._changed.notify_all()
+
+    def _forget_images(self) -> None:
+        self._colour.clear()
+        self._depth.clear()
+        self._pair, self._taken, self._lonely_since = None, None, None
+
+    def _match(self) -> None:
+        """Pair the newest colour image that has a depth image within the tolerance, and note since when images go without."""
+        waiting_since = None
+        for arrived, image in reversed(self._colour.messages):
+            depth, gap_s = self._nearest_depth(image)
+            if depth is not None and gap_s <= self._settings().sync_tolerance_s:
+                self._set_pair(arrived, image, depth)
+                self._lonely_since = waiting_since
+                return
+            waiting_since = arrived
+        if self._lonely_since is None:
+            self._lonely_since = waiting_since
+
+    def _set_pair(self, arrived: float, image: Image, depth: Image) -> None:
+        if self._pair is None or self._pair[1] is not image:
+            self.counters.pairs += 1
+            self.counters.dropped += self._pair is not None and self._pair[1] is not self._taken
+        self._pair = (arrived, image, depth)
+
+    def _nearest_depth(self, image: Image) -> tuple[Image | None, float]:
+        stamp = stamp_ns(image.header.stamp)
+        gaps = [(abs(stamp_ns(depth.header.stamp) - stamp) * 1e-9, depth) for _, depth in self._depth.messages]
+        gap_s, depth = min(gaps, key=lambda entry: entry[0], default=(float("inf"), None))
+        return depth, gap_s
+
+    def _newest(self) -> View | None:
+        """The newest pair; the newest image alone once images have gone without depth for the grace time; None = wait."""
+        if not self._colour.messages or self._age(self._colour.messages[-1][0]) > self._allowed_age():
+            return None
+        arrived, image, depth = *self._colour.messages[-1], None
+        note = ""
+        if self._lonely_since is not None and self._age(self._lonely_since) >= self._settings().depth_grace_s:
+            note = self._pairing()
+        elif self._pair is not None:
+            arrived, image, depth = self._pair
+        else:
+            return None
+        info = self._infos.get(image.header.frame_id)
+        if info is None and self._depth.messages:
+            return None  # a depth camera without calibration is a wiring error, not a colour camera
+        return View(image, depth, info, arrived, note)
+
+    def _pairing(self) -> str:
+        """How depth and colour fit, for messages: called with the lock held."""
+        if not self._depth.messages:
+            return f"no depth image on {self._topics['depth']} ({self.counters.depths} arrived so far)"
+        gaps = [self._nearest_depth(image)[1] for _, image in self._colour.messages]
+        gap = f"; nearest stamps differ by {min(gaps):.3g} s, allowed are {self._settings().sync_tolerance_s:g} s" if gaps else ""
+        return f"{self.counters.images} colour and {self.counters.depths} depth images arrived, {self.counters.pairs} pairs matched{gap}"
+
+    def _image_frame_id(self) -> str:
+        return self._colour.messages[-1][1].header.frame_id if self._colour.messages else ""
+
+    def _allowed_age(self) -> float:
+        return self._settings().max_frame_age_s or float("inf")
+
+    @staticmethod
+    def _age(arrived_s: float) -> float:
+        return time.monotonic() - arrived_s

@@ -1,0 +1,121 @@
+"""Settings <-> ROS parameters: names, types, ranges and descriptions come from the settings dataclasses, nothing is written twice.
+
+A stage's field is the parameter `<stage>.<field>`; the node's own have no prefix. Integers are accepted for floats, as people write them.
+"""
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import Field, dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from qwen_seg_ros.errors import SettingsError
+from qwen_seg_ros.setting import check, check_value, setting
+from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, updated
+
+_FOREIGN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What belongs to the node and not to a stage of the pipeline."""
+
+    autostart: bool = setting(True, "Configure and activate at start, without a lifecycle manager", read_only=True)
+    mode: str = setting("on_instruction", "Answer each instruction once, or apply the last one to every frame",
+                        choices=("on_instruction", "continuous"))
+    plan_grasps: bool = setting(True, "Plan grasps for instructions that come by topic")
+    target_frame: str = setting("", "Frame of the 3-D results; empty = the camera's optical frame")
+    transform_timeout_s: float = setting(0.2, "How long to wait for the transform at the image's stamp", 0.0, 5.0)
+    transform_tolerance_s: float = setting(0.1, "Largest difference of stamps of /tf without tf2_ros", 0.0, 10.0, read_only=True)
+    sync_tolerance_s: float = setting(0.05, "Largest difference of stamps of a colour and a depth image", 0.0, 10.0)
+    depth_grace_s: float = setting(0.5, "After this time without matching depth, colour images are used alone", 0.0, 60.0)
+    frame_timeout_s: float = setting(2.0, "How long an instruction waits for a frame", 0.0, 60.0)
+    max_frame_age_s: float = setting(5.0, "Images that arrived longer ago are not answered on; 0 = any age", 0.0, 86400.0)
+    deadline_s: float = setting(30.0, "Longest time from instruction to answer; 0 = no limit", 0.0, 3600.0)
+    queue_size: int = setting(4, "Instructions that may wait; further ones are answered BUSY", 1, 100)
+    image_is_rectified: bool = setting(False, "The images are rectified: use P of camera_info and no distortion")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def descriptor(item: Field) -> ParameterDescriptor:
+    meta = item.metadata
+    low, high = meta.get("low"), meta.get("high")
+    message = ParameterDescriptor(description=meta.get("description", ""), read_only=bool(meta.get("read_only")), dynamic_typing=True)
+    if low is None or high is None:
+        message.additional_constraints = allowed(item)
+    elif isinstance(item.default, float):
+        message.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+    else:
+        message.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return message
+
+
+class Parameters:
+    """The node's parameters as checked settings. `problems`: values given at the start that were refused, by name."""
+
+    def __init__(self, node: Node) -> None:
+        self.node_settings, self.pipeline = NodeSettings(), Settings()
+        self.problems: dict[str, str] = {}
+        self._node = node
+        self._knobs = flatten(self.node_settings) | flatten(self.pipeline)
+        self._accept({name: self._declare(name, knob) for name, knob in self._knobs.items()})
+        self._find_unknown()
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def _declare(self, name: str, knob: Knob) -> Any:
+        """Declare freely first: rclpy would end the process for a bad start value, without saying what is allowed."""
+        self._node.declare_parameter(name, to_ros(knob.value), ParameterDescriptor(dynamic_typing=True))
+        value = from_ros(self._node.get_parameter(name).value, knob.value)
+        try:
+            check_value(name, value, knob.field)
+        except SettingsError as error:
+            self.problems[name] = str(error)
+            value = knob.value
+        self._node.set_parameters([Parameter(name, value=to_ros(value))])
+        self._node.set_descriptor(name, descriptor(knob.field))
+        return value
+
+    def _find_unknown(self) -> None:
+        given = getattr(self._node, "_parameter_overrides", {})  # rclpy offers no public view of undeclared overrides
+        for name in given:
+            if name not in self._knobs and not name.startswith(_FOREIGN):
+                near = get_close_matches(name, self._knobs, 1)
+                self.problems[name] = f"there is no parameter {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+    def _on_set(self, changed: Iterable[Parameter]) -> SetParametersResult:
+        ours = {p.name: from_ros(p.value, self._knobs[p.name].value) for p in changed if p.name in self._knobs}
+        try:
+            for name, value in ours.items():
+                check_value(name, value, self._knobs[name].field)
+            self._accept(ours)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for name in ours:
+            self.problems.pop(name, None)
+        return SetParametersResult(successful=True)
+
+    def _accept(self, values: dict[str, Any]) -> None:
+        """Both trees or none; SettingsError where the values do not fit together."""
+        own = set(flatten(self.node_settings))
+        node_settings = updated(self.node_settings, {name: value for name, value in values.items() if name in own})
+        pipeline = updated(self.pipeline, {name: value for name, value in values.items() if name not in own})
+        self.node_settings, self.pipeline = node_settings, pipeline
+
+
+def to_ros(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def from_ros(value: Any, default: Any) -> Any:
+    """The type of `default` where nothing is lost: whole numbers for floats, arrays for tuples."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, (list, tuple, array)):
+        return tuple(value)
+    return value

@@ -1,0 +1,201 @@
+"""The one thread that owns the model: takes a request, waits for a frame, runs the pipeline, hands out exactly one answer.
+
+Nothing that arrives from outside ends the thread: every failure becomes an answer with a status.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+from qwen_seg_ros.errors import InvalidInputError, OutOfMemoryError
+from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.pipeline import Pipeline, PipelineResult
+from qwen_seg_ros.ros.frame_source import FrameSource, View
+from qwen_seg_ros.ros.messages_out import printable
+from qwen_seg_ros.ros.parameters import Parameters
+from qwen_seg_ros.ros.requests import Answer, Request, RequestQueue
+from qwen_seg_ros.ros.transforms import TransformSource
+from qwen_seg_ros.segmentation.instruction import Instruction
+from qwen_seg_ros.status import Status, StatusCode
+
+_POLL_S = 0.2  # how often an idle worker looks whether mode or settings changed
+
+
+class Log(Protocol):
+    def info(self, message: str) -> Any: ...
+    def warning(self, message: str) -> Any: ...
+    def error(self, message: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """A request that ends before the pipeline runs, with the status to answer."""
+
+    code: StatusCode
+    message: str
+
+
+class Worker:
+    """`deliver` gets every request with its answer, exactly once; mostly on the worker's thread."""
+
+    def __init__(
+        self, pipeline: Pipeline, parameters: Parameters, frames: FrameSource, transforms: Callable[[], TransformSource],
+        deliver: Callable[[Request, Answer], None], now_ns: Callable[[], int], log: Log,
+    ) -> None:
+        self.answered = dict.fromkeys(StatusCode, 0)
+        self.last_ms: dict[str, float] = {}
+        self.enabled = True
+        self._pipeline, self._parameters, self._frames, self._transforms = pipeline, parameters, frames, transforms
+        self._deliver, self._now_ns, self._log = deliver, now_ns, log
+        self._queue = RequestQueue()
+        self._standing: Request | None = None  # continuous mode: the instruction applied to every new frame
+        self._last_code = StatusCode.OK
+        self._encoded: tuple[Any, Any] | None = None  # image message and what the segmenter made of it
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> bool:
+        """Refuse what waits, cancel what runs; False when the thread did not end in time."""
+        self._stopping.set()
+        self._frames.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        for request in self._queue.drain():
+            self._finish(request, self._refusal(request, StatusCode.BUSY, "the node was deactivated before this instruction's turn"))
+        return not self._thread.is_alive()
+
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def submit(self, request: Request) -> None:
+        """From the executor's thread: queue the request, or answer BUSY at once."""
+        limit = self._parameters.node_settings.queue_size
+        if self._stopping.is_set() or not self.enabled:
+            reason = "the node is switched off; call ~/enable with data: true"
+        elif self._queue.put(request, limit):
+            self._frames.wake()
+            return
+        else:
+            reason = f"{limit} instructions wait already; send this one again later or raise queue_size"
+        self._finish(request, self._refusal(request, StatusCode.BUSY, reason))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            continuous = self._continuous()
+            request = self._queue.take(0.0 if continuous else _POLL_S)
+            if request is not None:
+                self._finish(request, self._guarded(request, self._await_frame))
+            elif continuous:
+                self._follow()
+
+    def _continuous(self) -> bool:
+        return self.enabled and self._standing is not None and self._parameters.node_settings.mode == "continuous"
+
+    def _follow(self) -> None:
+        """Continuous mode: one answer for a frame that was not answered on yet; a waiting request comes first."""
+        view = self._frames.wait(_POLL_S, lambda: self._stopping.is_set() or len(self._queue) > 0, new=True)
+        standing = self._standing
+        if view is not None and standing is not None:
+            request = replace(standing, received=time.monotonic())
+            self._finish(request, self._guarded(request, lambda _: view), repeated=True)
+
+    def _guarded(self, request: Request, find_view: Callable[[Request], View]) -> Answer:
+        """Every way to fail, as an answer."""
+        try:
+            return self._answer(request, find_view)
+        except Refused as refused:
+            return self._refusal(request, refused.code, refused.message)
+        except InvalidInputError as error:
+            return self._refusal(request, StatusCode.INVALID_INPUT, str(error))
+        except (OutOfMemoryError, MemoryError) as error:
+            return self._refusal(request, StatusCode.OUT_OF_MEMORY, str(error) or "out of memory")
+        except Exception as error:  # a fault of ours must not end the node
+            self._log.error(f"{type(error).__name__} while answering {printable(request.instruction, 80)!r}: {error}")
+            return self._refusal(request, StatusCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+    def _answer(self, request: Request, find_view: Callable[[Request], View]) -> Answer:
+        instruction = Instruction(request.instruction)
+        if request.standing:
+            self._standing = request
+        view = find_view(request)
+        frame, problem = self._located(view.frame(self._parameters.node_settings.image_is_rectified))
+        result = self._run_pipeline(view, frame, instruction, request)
+        status = self._explained(result.status, view, problem)
+        moved = frame.base_from_camera is not None
+        return Answer(
+            instruction.text, status.code, status.message, frame.stamp_ns, frame.frame_id, frame, result,
+            result_frame=self._parameters.node_settings.target_frame if moved else frame.frame_id,
+            gripper=self._pipeline.settings.grasping.gripper, elapsed_ms=request.age_s() * 1e3,
+        )
+
+    def _await_frame(self, request: Request) -> View:
+        view = self._frames.wait(self._parameters.node_settings.frame_timeout_s, lambda: self._given_up(request))
+        if view is None:
+            self._raise_given_up(request)
+            raise Refused(StatusCode.NO_FRAME, self._frames.missing())
+        return view
+
+    def _located(self, frame: Frame) -> tuple[Frame, str]:
+        """The frame with the camera's pose at the image's stamp; a missing transform is told, not fatal."""
+        settings = self._parameters.node_settings
+        if not settings.target_frame or settings.target_frame == frame.frame_id:
+            return frame, ""
+        try:
+            pose = self._transforms().lookup(settings.target_frame, frame.frame_id, frame.stamp_ns, settings.transform_timeout_s)
+        except LookupError as error:
+            return frame, f"no transform {settings.target_frame} <- {frame.frame_id}: {error}; results are in the camera frame"
+        return replace(frame, base_from_camera=pose), ""
+
+    def _run_pipeline(self, view: View, frame: Frame, instruction: Instruction, request: Request) -> PipelineResult:
+        """Looking at an image is the dear part: instructions on the same image share it."""
+        pipeline = self._tuned_pipeline()
+        if self._encoded is None or self._encoded[0] is not view.image:
+            self._raise_given_up(request)
+            request.on_stage("segmenting")
+            self._encoded = None  # free the last one before making the next
+            self._encoded = (view.image, pipeline.encode(frame))
+        stop = partial(self._given_up, request)
+        result = pipeline.run_encoded(frame, self._encoded[1], instruction, request.plan_grasps, request.on_stage, stop)
+        self.last_ms = dict(result.stage_ms)
+        if result.segmentation is None or self._given_up(request):
+            self._raise_given_up(request)
+        return result
+
+    def _explained(self, status: Status, view: View, problem: str) -> Status:
+        """Add what the pipeline cannot know: why depth is missing, why there is no transform."""
+        if status.code == StatusCode.NO_DEPTH and view.note:
+            return Status(status.code, f"{status.message}; {view.note}")
+        if status.code == StatusCode.OK and problem:
+            return Status(StatusCode.NO_TRANSFORM, problem)
+        return status
+
+    def _given_up(self, request: Request) -> bool:
+        return self._stopping.is_set() or request.late() or request.cancelled()
+
+    def _raise_given_up(self, request: Request) -> None:
+        if self._stopping.is_set():
+            raise Refused(StatusCode.BUSY, "the node was deactivated while it worked on this instruction")
+        if request.cancelled():
+            raise Refused(StatusCode.DEADLINE, "cancelled by the client")
+        if request.late():
+            raise Refused(StatusCode.DEADLINE, f"no answer within deadline_s = {request.deadline_s:g} s; raise it or use a faster device")
+
+    def _refusal(self, request: Request, code: StatusCode, message: str) -> Answer:
+        return Answer(request.instruction, code, message, self._now_ns(), "", elapsed_ms=request.age_s() * 1e3)
+
+    def _finish(self, request: Request, answer: Answer, repeated: bool = False) -> None:
+        """`repeated`: an answer of continuous mode, logged only when it changes."""
+        self.answered[answer.code] += 1
+        known, self._last_code = repeated and answer.code == self._last_code, answer.code
+        if answer.code not in (StatusCode.OK, StatusCode.NOT_FOUND) and not known:
+            self._log.warning(f"{printable(answer.instruction, 80)!r}: {answer.code.name}: {answer.message}")
+        try:
+            self._deliver(request, answer)
+        except Exception as error:
+            self._log.error(f"an answer could not be sent: {type(error).__name__}: {error}")
