@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.geometry.arrays import MaskImage
+from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.lifting.settings import LiftSettings
 
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -17,29 +18,38 @@ def valid_depth(depth_m: NDArray) -> MaskImage:
     return np.isfinite(depth_m) & (depth_m > 0)
 
 
-def object_pixels(mask: MaskImage, depth_m: NDArray, image_width: int, settings: LiftSettings) -> MaskImage:
+def object_pixels(mask: MaskImage, depth_m: NDArray, camera: Camera, settings: LiftSettings) -> MaskImage:
     """The pixels of `mask` (h, w) that are sound: measured, of one surface, and at the mask's edge a continuation of its inside.
 
     Masks are least sure at their edge, so the edge counts only with the depth's consent. Without it a plain erosion would
     shave several millimetres off every object.
     """
     sound = mask & valid_depth(depth_m)
-    sound &= ~flying(depth_m, sound, settings)
-    margin = round(settings.mask_margin_px * image_width / 640)
-    core = _eroded(mask, margin, image_width) & sound
-    return _grown_along_depth(core, sound, depth_m, margin, settings)
+    jump = jump_m(np.where(sound, depth_m, 0), camera, settings)
+    sound &= ~flying(depth_m, sound, jump)
+    margin = round(settings.mask_margin_px * camera.width / 640)
+    core = _eroded(mask, margin, camera.width) & sound
+    return _grown_along_depth(core, sound, depth_m, margin, jump)
 
 
-def jump_m(depth_m: NDArray, settings: LiftSettings) -> NDArray:
-    """The step in depth that separates two surfaces, per pixel."""
-    return np.maximum(np.float32(settings.flying_jump_m), np.float32(settings.flying_jump_share) * depth_m)
+def jump_m(depth_m: NDArray, camera: Camera, settings: LiftSettings) -> NDArray:
+    """The step in depth that separates two surfaces, per pixel; large pixels see larger steps on one slope (four sides long)."""
+    share = np.float32(max(settings.flying_jump_share, 4 / camera.fx))
+    return np.maximum(np.float32(settings.flying_jump_m), share * depth_m)
 
 
-def flying(depth_m: NDArray, among: MaskImage, settings: LiftSettings) -> MaskImage:
-    """Pixels between two surfaces: the depth range in 3x3, counted over the pixels `among`, exceeds the jump."""
+def flying(depth_m: NDArray, among: MaskImage, jump: NDArray) -> MaskImage:
+    """Pixels between two surfaces: the depth range in 3x3, counted over the pixels `among`, exceeds the jump and fewer than
+    three neighbours are within it. The edge of a real surface has three: a thin rim in front of something far stays."""
     highest = cv2.dilate(np.where(among, depth_m, -FAR), SQUARE)
     lowest = cv2.erode(np.where(among, depth_m, FAR), SQUARE)
-    return among & (highest - lowest > jump_m(np.where(among, depth_m, 0), settings))
+    rows, cols = np.nonzero(among & (highest - lowest > jump))
+    padded = np.pad(np.where(among, depth_m, FAR), 1, constant_values=FAR)
+    around = np.stack([padded[rows + y, cols + x] for y in range(3) for x in range(3) if (y, x) != (1, 1)])
+    alone = np.count_nonzero(np.abs(around - depth_m[rows, cols]) < jump[rows, cols], axis=0) < 3
+    mixed = np.zeros_like(among)
+    mixed[rows[alone], cols[alone]] = True
+    return mixed
 
 
 def _eroded(mask: MaskImage, margin: int, image_width: int) -> MaskImage:
@@ -51,13 +61,12 @@ def _eroded(mask: MaskImage, margin: int, image_width: int) -> MaskImage:
     return distance > margin
 
 
-def _grown_along_depth(core: MaskImage, sound: MaskImage, depth_m: NDArray, steps: int, settings: LiftSettings) -> MaskImage:
+def _grown_along_depth(core: MaskImage, sound: MaskImage, depth_m: NDArray, steps: int, jump: NDArray) -> MaskImage:
     """`core` grown pixel by pixel into `sound` where the depth stays within a jump of a neighbour that is already in."""
     grown = core
     for _ in range(steps):
         highest = cv2.dilate(np.where(grown, depth_m, -FAR), CROSS)
         lowest = cv2.erode(np.where(grown, depth_m, FAR), CROSS)
-        jump = jump_m(np.where(sound, depth_m, 0), settings)
         grown = grown | (sound & (depth_m < highest + jump) & (depth_m > lowest - jump))
     return grown
 

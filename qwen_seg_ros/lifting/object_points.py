@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.geometry.arrays import MaskImage, Points
+from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.cloud import clusters, voxel_mean, voxel_numbers
 from qwen_seg_ros.geometry.normals import normals_from_depth
 from qwen_seg_ros.geometry.oriented_box import OrientedBox
@@ -15,6 +16,7 @@ from qwen_seg_ros.lifting.view import View
 from qwen_seg_ros.segmentation.result import Instance
 
 THIN_M = 0.015
+BESIDE_M = 0.05  # how far parts of one object may lie apart along the view, as a handle or a rim does
 
 
 def lift_object(view: View, number: int, instance: Instance, settings: LiftSettings) -> ObjectCloud | Refusal:
@@ -26,12 +28,11 @@ def lift_object(view: View, number: int, instance: Instance, settings: LiftSetti
     coverage = float(np.count_nonzero(mask.crop & valid_depth(depth)) / mask.area_px)
     if coverage < settings.min_depth_coverage:
         return Refusal(number, instance.phrase, _no_depth(coverage, settings))
-    sound = object_pixels(mask.crop, depth, view.frame.width, settings)
+    sound = object_pixels(mask.crop, depth, view.frame.camera, settings)
     depth = smoothed(depth, sound)
     points = np.concatenate([view.rays(mask)[sound] * depth[sound, None], depth[sound, None]], axis=1)
     keep, flat = _above_table(view.heights(points), view.support is not None, settings)
-    numbers = voxel_numbers(points[keep], settings.cluster_voxel_m)
-    keep[keep] = _main_clusters(voxel_mean(points[keep], numbers), settings)[numbers]
+    keep[keep] = _in_main_clusters(points[keep], view.frame.camera, settings)
     if np.count_nonzero(keep) < settings.min_points:
         reason = f"only {np.count_nonzero(keep)} of the mask's {mask.area_px} pixels have sound depth, {settings.min_points} are needed"
         return Refusal(number, instance.phrase, reason)
@@ -54,16 +55,21 @@ def _above_table(heights: NDArray, has_table: bool, settings: LiftSettings) -> t
     return (np.ones(len(clear), bool) if flat else clear), flat
 
 
-def _main_clusters(points: Points, settings: LiftSettings) -> NDArray[np.bool_]:
-    """Voxels of the largest cluster and of every other that is not small and lies at a similar depth (a mask can leak)."""
-    labels = clusters(points, settings.cluster_radius_m, 3) if len(points) else np.zeros(0, np.int64)
-    if labels.max(initial=-1) < 0:  # too sparse to tell clusters from noise
+def _in_main_clusters(points: Points, camera: Camera, settings: LiftSettings) -> NDArray[np.bool_]:
+    """Points of the largest cluster and of every other that is not tiny and lies at a similar depth (a mask can leak)."""
+    if len(points) == 0:
+        return np.zeros(0, bool)
+    numbers = voxel_numbers(points, settings.cluster_voxel_m)
+    voxels = voxel_mean(points, numbers)
+    radius = max(settings.cluster_radius_m, 3 * float(np.median(points[:, 2])) / camera.fx)  # in coarse images pixels lie far apart
+    labels = clusters(voxels, radius, 3)
+    if labels.max() < 0:  # too sparse to tell clusters from noise
         return np.ones(len(points), bool)
     count = np.bincount(labels[labels >= 0])
-    main = points[labels == count.argmax(), 2]
-    low, high = main.min() - 0.05, main.max() + 0.05
-    fits = [c >= settings.cluster_share * count.max() and low < np.median(points[labels == k, 2]) < high for k, c in enumerate(count)]
-    return np.array([*fits, False])[labels]
+    main = voxels[labels == count.argmax(), 2]
+    low, high = main.min() - BESIDE_M, main.max() + BESIDE_M
+    fits = [c >= settings.cluster_share * count.max() and low < np.median(voxels[labels == k, 2]) < high for k, c in enumerate(count)]
+    return np.array([*fits, False])[labels][numbers]
 
 
 def _selected(sound: MaskImage, keep: NDArray[np.bool_]) -> MaskImage:

@@ -5,7 +5,7 @@ import numpy as np
 from qwen_seg_ros.geometry.arrays import Points, Vector3
 from qwen_seg_ros.geometry.cloud import voxel_down
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.lifting.depth_cleaning import flying, valid_depth
+from qwen_seg_ros.lifting.depth_cleaning import flying, jump_m, valid_depth
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
 from qwen_seg_ros.lifting.settings import LiftSettings
 from qwen_seg_ros.lifting.view import View
@@ -34,7 +34,7 @@ def _obstacles(view: View, objects: tuple[ObjectCloud, ...], masks: list[Cropped
     keep = valid_depth(depth) & (depth > low[2]) & (depth < high[2])
     for mask in masks:
         _clear(keep, mask, rows, cols)
-    keep &= ~flying(depth, keep, settings)
+    keep &= ~flying(depth, keep, jump_m(np.where(keep, depth, 0), view.frame.camera, settings))
     y, x = np.nonzero(keep[::stride, ::stride])
     y, x = y * stride, x * stride
     points = view.frame.camera.deproject(np.stack([x + cols.start, y + rows.start], axis=1), depth[y, x])

@@ -23,7 +23,7 @@ class LiftSettings:
     scene_margin_m: float = setting(0.15, "how far around the objects the scene is kept, metres", 0.05, 1.0)
     cluster_voxel_m: float = setting(0.008, "voxel size for finding clusters, metres", 0.002, 0.05)
     cluster_radius_m: float = setting(0.014, "such voxels farther apart than this belong to different clusters, metres", 0.002, 0.05)
-    cluster_share: float = setting(0.1, "clusters smaller than this share of the largest are dropped", 0.0, 1.0)
+    cluster_share: float = setting(0.03, "clusters smaller than this share of the largest are dropped", 0.0, 1.0)
     complete: bool = setting(True, "estimate the hidden back of an object for its box from its symmetry")
 
     def __post_init__(self) -> None:
