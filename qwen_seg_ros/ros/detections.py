@@ -2,8 +2,16 @@
 
 from std_msgs.msg import Header
 from vision_msgs.msg import (
-    BoundingBox2D, BoundingBox3D, Detection2D, Detection2DArray, Detection3D, Detection3DArray, LabelInfo, ObjectHypothesis,
-    ObjectHypothesisWithPose, VisionClass,
+    BoundingBox2D,
+    BoundingBox3D,
+    Detection2D,
+    Detection2DArray,
+    Detection3D,
+    Detection3DArray,
+    LabelInfo,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+    VisionClass,
 )
 
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud

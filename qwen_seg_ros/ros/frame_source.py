@@ -15,7 +15,12 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.ros.messages_in import camera_from_info, depth_from_image, rgb_from_image, stamp_ns
+from qwen_seg_ros.ros.messages_in import (
+    camera_from_info,
+    depth_from_image,
+    rgb_from_image,
+    stamp_ns,
+)
 from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner

@@ -14,7 +14,15 @@ from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.transform import quaternion_from_rotation
 from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
 from qwen_seg_ros.lifting.object_cloud import Lifted, ObjectCloud
-from qwen_seg_ros.msg import GraspTarget, GraspTargetArray, ObjectSegment, SceneObject, SceneObjectArray, SegmentArray, Status
+from qwen_seg_ros.msg import (
+    GraspTarget,
+    GraspTargetArray,
+    ObjectSegment,
+    SceneObject,
+    SceneObjectArray,
+    SegmentArray,
+    Status,
+)
 from qwen_seg_ros.segmentation.result import Instance, SegmentationResult
 
 _CLOUD_XYZRGB = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])

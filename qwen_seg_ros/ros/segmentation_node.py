@@ -1,6 +1,5 @@
 """The ROS 2 node: a lifecycle node that configures and activates itself unless `autostart` is false."""
 
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -34,7 +32,10 @@ from qwen_seg_ros.status import StatusCode
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _ANSWERED = {StatusCode.OK, StatusCode.NOT_FOUND, StatusCode.NO_DEPTH, StatusCode.NO_TRANSFORM}
-_STAGES = {"segmenting": 1, "lifting": 2, "grasping": 3}
+_FEEDBACK = FindGraspTargets.Feedback
+_STAGES = {  # of the pipeline -> of the action
+    "encode": _FEEDBACK.SEGMENTING, "segment": _FEEDBACK.SEGMENTING, "lift": _FEEDBACK.LIFTING, "grasp": _FEEDBACK.GRASPING,
+}
 
 
 class SegmentationNode(LifecycleNode):
@@ -44,7 +45,7 @@ class SegmentationNode(LifecycleNode):
         super().__init__("segmentation_node", **options)
         self.parameters = Parameters(self)
         self._pipeline: Pipeline | None = None
-        self._publishers: ResultPublishers | None = None
+        self._results: ResultPublishers | None = None
         self._worker: Worker | None = None
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
@@ -101,7 +102,7 @@ class SegmentationNode(LifecycleNode):
         if self.parameters.problems:
             raise ValueError("; ".join(self.parameters.problems.values()))
         self._pipeline = Pipeline(self.parameters.pipeline)
-        self._publishers = ResultPublishers(self)
+        self._results = ResultPublishers(self)
         self._listen_to_transforms()
 
     def _activate(self) -> None:
@@ -126,9 +127,9 @@ class SegmentationNode(LifecycleNode):
 
     def _release(self) -> None:
         self._deactivate()
-        if self._publishers is not None:
-            self._publishers.close()
-        self._publishers, self._pipeline = None, None
+        if self._results is not None:
+            self._results.close()
+        self._results, self._pipeline = None, None
 
     # Requests
 
@@ -145,7 +146,7 @@ class SegmentationNode(LifecycleNode):
         started = self.get_clock().now()
 
         def on_stage(stage: str) -> None:
-            feedback = FindGraspTargets.Feedback(stage=_STAGES.get(stage, 0))
+            feedback = FindGraspTargets.Feedback(stage=_STAGES.get(stage, _FEEDBACK.WAITING))
             feedback.elapsed = (self.get_clock().now() - started).to_msg()
             goal.publish_feedback(feedback)
 
@@ -180,8 +181,8 @@ class SegmentationNode(LifecycleNode):
         """Publish an answer set and hand it to whoever waits for it, in this order and even if publishing fails."""
         messages = AnswerMessages(answer)
         try:
-            if self._publishers is not None:
-                self._publishers.publish(messages)
+            if self._results is not None:
+                self._results.publish(messages)
         finally:
             request.done(messages)
 

@@ -6,7 +6,7 @@ Nothing that arrives from outside ends the thread: every failure becomes an answ
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,12 +30,12 @@ class Log(Protocol):
     def error(self, message: str) -> Any: ...
 
 
-@dataclass(frozen=True)
 class Refused(Exception):
     """A request that ends before the pipeline runs, with the status to answer."""
 
-    code: StatusCode
-    message: str
+    def __init__(self, code: StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
 
 
 class Worker:
@@ -126,12 +126,11 @@ class Worker:
         view = find_view(request)
         frame, problem = self._located(view.frame(self._parameters.node_settings.image_is_rectified))
         result = self._run_pipeline(view, frame, instruction, request)
-        status = self._explained(result.status, view, problem)
-        moved = frame.base_from_camera is not None
+        status = self._explained(request, result.status, view, problem)
         return Answer(
             instruction.text, status.code, status.message, frame.stamp_ns, frame.frame_id, frame, result,
-            result_frame=self._parameters.node_settings.target_frame if moved else frame.frame_id,
-            gripper=self._pipeline.settings.grasping.gripper, elapsed_ms=request.age_s() * 1e3,
+            result_frame=self._parameters.node_settings.target_frame if result.in_base else frame.frame_id,
+            gripper=self._pipeline.gripper.name, elapsed_ms=request.age_s() * 1e3,
         )
 
     def _await_frame(self, request: Request) -> View:
@@ -154,21 +153,29 @@ class Worker:
 
     def _run_pipeline(self, view: View, frame: Frame, instruction: Instruction, request: Request) -> PipelineResult:
         """Looking at an image is the dear part: instructions on the same image share it."""
-        pipeline = self._tuned_pipeline()
+        pipeline, spent_ms = self._tuned_pipeline(), {}
         if self._encoded is None or self._encoded[0] is not view.image:
             self._raise_given_up(request)
-            request.on_stage("segmenting")
+            request.on_stage("encode")
+            started = time.perf_counter()
             self._encoded = None  # free the last one before making the next
             self._encoded = (view.image, pipeline.encode(frame))
+            spent_ms["encode"] = (time.perf_counter() - started) * 1e3
         stop = partial(self._given_up, request)
         result = pipeline.run_encoded(frame, self._encoded[1], instruction, request.plan_grasps, request.on_stage, stop)
-        self.last_ms = dict(result.stage_ms)
-        if result.segmentation is None or self._given_up(request):
-            self._raise_given_up(request)
+        self.last_ms = spent_ms | result.stage_ms
         return result
 
-    def _explained(self, status: Status, view: View, problem: str) -> Status:
-        """Add what the pipeline cannot know: why depth is missing, why there is no transform."""
+    def _tuned_pipeline(self) -> Pipeline:
+        """With the settings of this moment; the model stays loaded."""
+        if self._pipeline.settings is not self._parameters.pipeline:
+            self._pipeline = Pipeline(self._parameters.pipeline, self._pipeline.segmenter)
+        return self._pipeline
+
+    def _explained(self, request: Request, status: Status, view: View, problem: str) -> Status:
+        """Add what the pipeline cannot know: who stopped it, why depth is missing, why there is no transform."""
+        if status.code == StatusCode.DEADLINE:
+            return self._why_given_up(request) or status
         if status.code == StatusCode.NO_DEPTH and view.note:
             return Status(status.code, f"{status.message}; {view.note}")
         if status.code == StatusCode.OK and problem:
@@ -176,15 +183,21 @@ class Worker:
         return status
 
     def _given_up(self, request: Request) -> bool:
-        return self._stopping.is_set() or request.late() or request.cancelled()
+        return self._why_given_up(request) is not None
 
     def _raise_given_up(self, request: Request) -> None:
+        status = self._why_given_up(request)
+        if status is not None:
+            raise Refused(status.code, status.message)
+
+    def _why_given_up(self, request: Request) -> Status | None:
         if self._stopping.is_set():
-            raise Refused(StatusCode.BUSY, "the node was deactivated while it worked on this instruction")
+            return Status(StatusCode.BUSY, "the node was deactivated while it worked on this instruction")
         if request.cancelled():
-            raise Refused(StatusCode.DEADLINE, "cancelled by the client")
+            return Status(StatusCode.DEADLINE, "cancelled by the client")
         if request.late():
-            raise Refused(StatusCode.DEADLINE, f"no answer within deadline_s = {request.deadline_s:g} s; raise it or use a faster device")
+            return Status(StatusCode.DEADLINE, f"no answer within deadline_s = {request.deadline_s:g} s; raise it or use a faster device")
+        return None
 
     def _refusal(self, request: Request, code: StatusCode, message: str) -> Answer:
         return Answer(request.instruction, code, message, self._now_ns(), "", elapsed_ms=request.age_s() * 1e3)

@@ -1,0 +1,79 @@
+"""One node process and one robot for all tests of a module, and the scene that they talk about."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synthetic import Truth, synthetic_scene
+
+from node_support.process import NodeProcess
+from node_support.robot import Robot, Shot
+from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.geometry.mask import CroppedMask
+from qwen_seg_ros.segmentation.replay import save_answers
+from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
+
+QUICK: dict[str, Any] = {"frame_timeout_s": 0.7, "depth_grace_s": 0.3, "queue_size": 2}
+
+
+@dataclass(frozen=True)
+class Scene:
+    frame: Frame
+    masks: list[NDArray]
+    truths: list[Truth]
+    answers: Path  # folder for the replay segmenter
+
+    def shot(self, **changes: Any) -> Shot:
+        return Shot.of(self.frame, **changes)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A box and a ball on a table; "the box" finds the first, "things" both, everything else nothing."""
+    frame, masks, truths = synthetic_scene(3, ["box", "ball"], width=320, height=240)
+    found = [Instance(name, m.box_px, m, 0.9 - 0.1 * n, 0.8) for n, (name, m) in enumerate(zip(("box", "ball"), map(CroppedMask.from_full, masks)))]
+    answers = {
+        "the box": SegmentationResult("the box", Outcome.FOUND, (found[0],)),
+        "things": SegmentationResult("things", Outcome.FOUND, tuple(found), ("fork",)),
+        "gibberish": SegmentationResult("gibberish", Outcome.UNREADABLE_ANSWER, answer="[{", message="the model wrote '[{'"),
+        "thin air": SegmentationResult("thin air", Outcome.FOUND, (Instance("air", np.zeros(4, np.float32), _sky(frame), 0.5, 0.5),)),
+    }
+    folder = tmp_path_factory.mktemp("answers")
+    save_answers(folder, answers)
+    return Scene(frame, masks, truths, folder)
+
+
+def _sky(frame: Frame) -> CroppedMask:
+    """A mask on pixels without depth, or on the first row where there are none."""
+    assert frame.depth_m is not None
+    empty = np.isnan(frame.depth_m)
+    empty[0] = True
+    return CroppedMask.from_full(empty)
+
+
+@pytest.fixture(scope="module")
+def node(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    parameters = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, **QUICK}
+    process = NodeProcess("segmentation_node", tmp_path_factory.mktemp("log") / "node.log", parameters)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def robot(node: NodeProcess) -> Iterator[Robot]:
+    robot = Robot(node.name)
+    robot.spin_until(lambda: robot.connected() or not node.alive(), timeout_s=60)
+    assert node.alive(), node.log
+    yield robot
+    robot.close()
+
+
+@pytest.fixture
+def blind(robot: Robot) -> Robot:
+    """The robot, and a node that has not seen an image since it was activated."""
+    robot.restart()
+    return robot

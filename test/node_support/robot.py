@@ -1,0 +1,192 @@
+"""The other side of the topics: a camera to publish with, and somebody who asks."""
+
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from numpy.typing import NDArray
+from qwen_seg_ros.action import FindGraspTargets
+from qwen_seg_ros.msg import GraspTargetArray, SceneObjectArray, SegmentArray
+from qwen_seg_ros.srv import Segment
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import String
+from visualization_msgs.msg import MarkerArray
+
+from node_support.process import DOMAIN
+from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.geometry.camera import Camera
+
+ANSWER_SET = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray}
+EXTRAS = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "object_cloud": PointCloud2}
+PATIENCE_S = 30.0  # for anything that must happen; a loaded machine is slow
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What the camera publishes at one moment; None leaves a topic silent. depth_offset_s moves the depth's stamp."""
+
+    rgb: NDArray | None
+    depth: NDArray | None
+    camera: Camera | None
+    frame_id: str = "camera"
+    encoding: str = "rgb8"
+    depth_encoding: str = "16UC1"
+    depth_offset_s: float = 0.0
+    calibrated: bool = True
+
+    @classmethod
+    def of(cls, frame: Frame, **changes: Any) -> "Shot":
+        assert frame.depth_m is not None
+        depth_mm = np.nan_to_num(frame.depth_m * 1000).round().astype(np.uint16)
+        return replace(cls(frame.rgb, depth_mm, frame.camera), **changes)
+
+
+def image(pixels: NDArray, encoding: str, frame_id: str, stamp_ns: int) -> Image:
+    msg = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, data=array("B", pixels.tobytes()))
+    msg.step = len(msg.data) // max(1, msg.height)
+    return stamped(msg, frame_id, stamp_ns)
+
+
+def stamped(msg: Any, frame_id: str, stamp_ns: int) -> Any:
+    msg.header.frame_id = frame_id
+    msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    return msg
+
+
+def camera_info(camera: Camera, calibrated: bool = True) -> CameraInfo:
+    msg = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    msg.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0] if calibrated else [0.0] * 9
+    return msg
+
+
+class Robot:
+    """A node of the test's own, with the topics, services and the action of the node `target`."""
+
+    def __init__(self, target: str) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node(f"robot_of_{target}", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.target = target
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}
+        self._image, self._depth = (self.node.create_publisher(Image, t, qos_profile_sensor_data) for t in ("image", "depth"))
+        self._info = self.node.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self._instruction = self.node.create_publisher(String, "instruction", 10)
+        for topic, kind in ANSWER_SET.items():
+            self.listen(topic, kind)
+        self.action = ActionClient(self.node, FindGraspTargets, f"{target}/find_grasp_targets")
+
+    def close(self) -> None:
+        self.action.destroy()
+        self.node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+    def listen(self, topic: str, kind: type) -> Any:
+        return self.node.create_subscription(kind, f"{self.target}/{topic}", self.heard[topic].append, 10)
+
+    def spin_until(self, done: Callable[[], Any], shot: Shot | None = None, timeout_s: float = PATIENCE_S) -> Any:
+        """Work on the own callbacks, publish `shot` ten times a second, until `done()` is true; its value."""
+        ends, next_shot = time.monotonic() + timeout_s, 0.0
+        while not (value := done()):
+            now = time.monotonic()
+            assert now < ends, f"{self.target} did not get there in {timeout_s} s"
+            if shot is not None and now >= next_shot:
+                self.publish(shot)
+                next_shot = now + 0.1
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def publish(self, shot: Shot, stamp_ns: int | None = None) -> None:
+        stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
+        if shot.camera is not None:
+            self._info.publish(stamped(camera_info(shot.camera, shot.calibrated), shot.frame_id, stamp_ns))
+        if shot.depth is not None:
+            self._depth.publish(image(shot.depth, shot.depth_encoding, shot.frame_id, stamp_ns + int(shot.depth_offset_s * 1e9)))
+        if shot.rgb is not None:
+            self._image.publish(image(shot.rgb, shot.encoding, shot.frame_id, stamp_ns))
+
+    def say(self, instruction: str) -> None:
+        self._instruction.publish(String(data=instruction))
+
+    def connected(self) -> bool:
+        """The node has its subscriptions up and the robot hears it."""
+        ours = (self._image, self._depth, self._info, self._instruction)
+        theirs = [self.node.count_publishers(f"{self.target}/{topic}") for topic in ANSWER_SET]
+        return all(p.get_subscription_count() for p in ours) and all(theirs)
+
+    def answer_set(self, instruction: str, shot: Shot | None = None) -> tuple[SegmentArray, SceneObjectArray, GraspTargetArray]:
+        """Say it and wait for the whole set, which must be one: same instruction, stamp and status."""
+        for topic in ANSWER_SET:
+            self.heard[topic].clear()
+        self.spin_until(self.connected)
+        self.say(instruction)
+        self.spin_until(lambda: all(self.heard[topic] for topic in ANSWER_SET), shot)
+        segments, objects, grasps = (self.heard[topic][0] for topic in ANSWER_SET)
+        assert segments.instruction == objects.instruction == grasps.instruction
+        assert segments.status == objects.status == grasps.status
+        assert segments.header.stamp == objects.header.stamp == grasps.header.stamp
+        return segments, objects, grasps
+
+    def call(self, kind: type, name: str, request: Any, shot: Shot | None = None) -> Any:
+        """A service of the node, for example "segment"."""
+        future = self.begin(kind, name, request)
+        self.spin_until(future.done, shot)
+        return future.result()
+
+    def begin(self, kind: type, name: str, request: Any) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, f"{self.target}/{name}")
+        client = self._clients[name]
+        self.spin_until(client.service_is_ready)
+        return client.call_async(request)
+
+    def segment(self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None) -> Segment.Response:
+        return self.call(Segment, "segment", Segment.Request(instruction=instruction, plan_grasps=plan_grasps), shot)
+
+    def call_with_stamp(self, request: Segment.Request, shot: Shot, first_ns: int) -> Segment.Response:
+        """The service while a camera publishes whose clock begins at `first_ns`."""
+        future, offset = self.begin(Segment, "segment", request), first_ns - time.monotonic_ns()
+        while not future.done():
+            self.publish(shot, time.monotonic_ns() + offset)
+            self.executor.spin_once(timeout_sec=0.05)
+        return future.result()
+
+    def state(self) -> str:
+        return self.call(GetState, "get_state", GetState.Request()).current_state.label
+
+    def change_state(self, transition: int) -> bool:
+        return self.call(ChangeState, "change_state", ChangeState.Request(transition=Transition(id=transition))).success
+
+    def restart(self) -> None:
+        """Deactivate and activate: the node forgets its images."""
+        assert self.change_state(Transition.TRANSITION_DEACTIVATE) and self.change_state(Transition.TRANSITION_ACTIVATE)
+        self.spin_until(self.connected)
+
+    def set_parameter(self, name: str, value: Any) -> tuple[bool, str]:
+        wanted: ParameterMessage = Parameter(name, value=value).to_parameter_msg()
+        result = self.call(SetParameters, "set_parameters", SetParameters.Request(parameters=[wanted])).results[0]
+        return result.successful, result.reason
+
+    def parameter(self, name: str) -> Any:
+        values = self.call(GetParameters, "get_parameters", GetParameters.Request(names=[name])).values
+        return Parameter.from_parameter_msg(ParameterMessage(name=name, value=values[0])).value
+
+    def describe(self, name: str) -> Any:
+        return self.call(DescribeParameters, "describe_parameters", DescribeParameters.Request(names=[name])).descriptors[0]
