@@ -31,8 +31,8 @@ class EncodedImage:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """text: as written, special tokens included. mask_states: (N, T) in the order of the mask tokens. token_probability: of each
-    token as sampled; present_probability: (N + rejections,) how sure the model was of each entry's kind; truncated: ran out of tokens."""
+    """text: as written, special tokens included. mask_states: (N, T) in the order of the mask tokens. present_probability: for every
+    entry, rejections included, how sure the model was that there is a target. truncated: ran out of tokens."""
 
     text: str
     mask_states: Tensor
@@ -43,33 +43,27 @@ class Answer:
 class Engine:
     """Holds no state of a request: `encode` returns a value, `answer` uses it, so requests cannot mix."""
 
-    def __init__(self, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor,
-                 autocast: bool = False) -> None:
+    def __init__(self, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor) -> None:
         self.model, self.tokenizer, self.processor = model.eval(), tokenizer, processor
         self.device = model.device
-        self.autocast = autocast
         ids = tokenizer.convert_tokens_to_ids
         self.mask_id, self.reject_id = ids(prompts.MASK_TOKEN), ids(prompts.REJECT_TOKEN)
         self.box_key, self.label_key = ids(prompts.BOX_KEY), ids(prompts.LABEL_KEY)
         self.stop_ids = {tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
-
     @torch.inference_mode()
     def encode(self, rgb: RgbImage) -> EncodedImage:
         """uint8 (H, W, 3) -> everything that does not depend on the instruction."""
-        with self._precision():
-            image = self.processor.normalise([self.processor.resize(rgb)]).to(self.device)
-            patches, grid = self.processor.patches(image)
-            top, levels = self.model.encode_image(patches, grid)
-            rows, cols = (int(v) // self.processor.merge_size for v in grid[0, 1:])
-            head, tail = (self._tokens(part) for part in prompts.IMAGE_PREFIX.split("{image}"))
-            hidden, cache = self._prefill_image(head, tail, top, levels, rows, cols)
-            pixels = None
-            if self.model.mask_decoder is not None:
-                text = hidden[:, len(head) : len(head) + rows * cols]
-                pixels = self.model.mask_decoder.encode(self.model.image_features(top, levels, text, image, rows, cols))
+        image = self.processor.normalise([self.processor.resize(rgb)]).to(self.device, self.model.dtype)
+        patches, grid = self.processor.patches(image)
+        top, levels = self.model.encode_image(patches, grid)
+        rows, cols = (int(v) // self.processor.merge_size for v in grid[0, 1:])
+        head, tail = (self._tokens(part) for part in prompts.IMAGE_PREFIX.split("{image}"))
+        hidden, cache = self._prefill_image(head, tail, top, levels, rows, cols)
+        pixels = None
+        if self.model.mask_decoder is not None:
+            text = hidden[:, len(head) : len(head) + rows * cols]
+            pixels = self.model.mask_decoder.encode(self.model.image_features(top, levels, text, image, rows, cols))
         prefix = tuple((layer.keys, layer.values) for layer in cache.layers)
         return EncodedImage(prefix, len(head) + max(rows, cols) + len(tail), pixels, *rgb.shape[:2])
 
@@ -100,8 +94,7 @@ class Engine:
         written: list[int] = []
         states, present = [], []
         while len(written) < max_new_tokens:
-            with self._precision():
-                hidden = self._step(pending, position, cache)
+            hidden = self._step(pending, position, cache)
             position += len(pending)
             if written and written[-1] == self.mask_id:
                 states.append(hidden[-1])
@@ -134,9 +127,8 @@ class Engine:
     @torch.inference_mode()
     def masks(self, encoded: EncodedImage, boxes_N4: Tensor, states_NT: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes 0..1 and mask-token states -> logits (N, H, W) at the image's size and predicted IoU (N,)."""
-        with self._precision():
-            where = torch.zeros(len(boxes_N4), dtype=torch.long, device=self.device)
-            _, logits, iou = self.model.mask_decoder(encoded.pixels, boxes_N4.to(self.device), states_NT, where)
+        where = torch.zeros(len(boxes_N4), dtype=torch.long, device=self.device)
+        _, logits, iou = self.model.mask_decoder(encoded.pixels, boxes_N4.to(self.device), states_NT, where)
         return resize_masks(logits, encoded.height, encoded.width), iou.float().sigmoid()
 
 

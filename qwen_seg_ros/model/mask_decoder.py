@@ -96,7 +96,8 @@ class MaskDecoder(nn.Module):
     def forward(self, pixels: PixelMemory, boxes_N4: Tensor, token_NT: Tensor, image_of_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> first-pass logits (N, h, w), final logits (N, h, w), IoU logits (N,)."""
         memory_NMD = pixels.memory.flatten(2).transpose(1, 2)[image_of_N]
-        query = self.query_norm(self.box_mlp(box_features(boxes_N4, self.config.fourier_frequencies)) + self.segment_token(token_NT))
+        corners = box_features(boxes_N4, self.config.fourier_frequencies).to(token_NT.dtype)
+        query = self.query_norm(self.box_mlp(corners) + self.segment_token(token_NT))
         for block in self.blocks:
             query = block(query, memory_NMD)
         gate_Nhw = self._gates(boxes_N4, image_of_N, *pixels.stem.shape[-2:]).to(pixels.stem.dtype)

@@ -32,11 +32,11 @@ class TrainSettings:
     out: Path
     steps: int = 20_000
     cooldown: int = 0
-    batch: int = 16
-    questions: int = 8
+    batch: int = 8
+    questions: int = 6
     rate: float = 2e-3
-    warmup: int = 200
-    masks_from: int = 1_500
+    warmup: int = 100
+    masks_from: int = 600
     save_every: int = 250
     seed: int = 0
     workers: int = 1
@@ -74,7 +74,8 @@ class Trainer:
 
     def train(self) -> None:
         self.resume()
-        loader = DataLoader(Stream(self.settings, self.batcher, self.step), batch_size=None, num_workers=self.settings.workers, prefetch_factor=4)
+        loader = DataLoader(Stream(self.settings, self.batcher, self.step), batch_size=None, num_workers=self.settings.workers, prefetch_factor=4,
+                            multiprocessing_context="spawn")
         console, began, shown, totals = Console(), time.monotonic(), self.step, {}
         for batch in loader:
             if self.step >= self.settings.steps:

@@ -103,8 +103,8 @@ def samples(folder: Path, questions: int, seed: int, worker: int = 0, workers: i
             if train:
                 rgb, ids = augment(rgb, ids, rng)
             seen = visible(objects, ids)
-            asked = pick_questions(seen, ids.shape[1], questions, rng)
-            if seen and asked:
+            asked = pick_questions(seen, ids.shape[1], questions, rng) if seen else ()
+            if asked:
                 yield Sample(rgb, ids, seen, asked)
         if not train:
             return
