@@ -1,8 +1,8 @@
 """Referring expressions that are unambiguous in their scene, proven from its truth.
 
-A phrase is a bag of words. An object matches strictly when every word is among its own words, and loosely when every word
-is among its own or confusable ones ("mug" and "cup", "red" for a red and white box). A phrase is used only where both
-readings give the same objects, and as absent only where not even the loose reading finds one.
+A phrase is a bag of words. An object matches strictly when every word is among its own words, and loosely when every word is
+among its own, confusable ("mug" and "cup") or too vague to tell ("coffee"). The words of a red and white box hold "red". A
+phrase is used only where both readings give the same objects, and as absent only where not even the loose one finds any.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,11 @@ DISTANCE_MARGIN_M = 0.08
 CONFUSABLE = [
     {"mug", "cup", "pitcher"}, {"pitcher", "jug"}, {"box", "carton", "package"}, {"block", "brick", "box"}, {"pot", "pitcher", "pan", "maker"},
     {"bowl", "cup", "ramekin", "dish"}, {"plate", "dish"}, {"plate", "pan"}, {"book", "notebook", "novel"}, {"ketchup", "sauce"}, {"can", "cup"},
-    {"apple", "ball"}, {"orange", "ball"}, {"soda", "cola", "drink"}, {"silver", "gray", "white"}, {"black", "gray"}, {"orange", "yellow", "brown"},
+    {"apple", "ball"}, {"orange", "ball"}, {"silver", "gray", "white"}, {"black", "gray"}, {"orange", "yellow", "brown"},
     {"orange", "red"}, {"brown", "red"}, {"pink", "red"}, {"purple", "blue"},
 ]
 FILLERS = {"and", "of", "with", "a", "small", "tall", "flat", "object"}  # say nothing that tells one object from another
+VAGUE = {"squeeze", "coffee", "plastic", "tin", "cleaning", "foam", "soda", "cola", "drink", "patterned"}  # may be said of others of the kind too
 COLOUR_PARTS = {"yellow-green": ("yellow", "green")}
 TEMPLATES = (
     "{}", "{}", "{}", "pick up {}", "grab {}", "grab {} please", "give me {}", "take {}", "find {}", "where is {}", "I need {}",
@@ -60,7 +61,7 @@ def expressions(objects: Sequence[ObjectRecord], width: int, rng: np.random.Gene
         yield Expression(_word(phrase, rng), "relation", ((head, (item,)),))
     for words, phrase, ids in scene.groups(rng):
         yield Expression(_word(words, rng, article=False), "all", ((phrase, ids),))
-    absent = list(scene.absent(rng))
+    absent = scene.absent(rng)
     for phrase in absent:
         yield _say("absent", phrase, (), rng)
     yield from _several(single, absent, rng)
@@ -78,7 +79,7 @@ class SceneWords:
         """Ids the phrase means, () for surely none, None where readings differ."""
         words = set(phrase.split()) - FILLERS
         strict = tuple(i for i, own in self.own.items() if words <= own)
-        loose = tuple(i for i, own in self.loose.items() if words <= own)
+        loose = tuple(i for i, own in self.loose.items() if words - VAGUE <= own)
         return strict if strict == loose else None
 
     def single(self) -> Iterator[tuple[str, str, int]]:
@@ -129,7 +130,7 @@ class SceneWords:
         """(words, label, ids) of "all cans", "every red object"."""
         for category in sorted({o.category for o in self.objects} - WITHOUT_PLURAL):
             ids = self.matches(category)
-            if ids:
+            if ids and (len(ids) > 1 or rng.random() < 0.25):
                 plural = PLURALS.get(category, category + "s")
                 yield str(rng.choice([f"all {plural}", f"all the {plural}", f"every {category}"])), category, ids
         for colour in sorted({o.colour for o in self.objects if " " not in o.colour}):
@@ -137,15 +138,14 @@ class SceneWords:
             if ids and len(ids) > 1 and all(o.colour == colour for o in self.objects if o.id in ids):
                 yield str(rng.choice([f"all {colour} objects", f"every {colour} object"])), f"{colour} object", ids
 
-    def absent(self, rng: np.random.Generator, count: int = 6) -> Iterator[str]:
+    def absent(self, rng: np.random.Generator, count: int = 6) -> list[str]:
         """Right colour with the wrong category, right category with the wrong colour, and things that are not there at all."""
-        here, everything = self.objects, catalogue()
-        for _ in range(count):
+        here, everything, phrases = self.objects, catalogue(), []
+        for _ in range(count if here else 0):
             one, other = everything[int(rng.integers(len(everything)))], here[int(rng.integers(len(here)))]
             options = (f"{colour_phrase(other)} {one.category}", f"{colour_phrase(one)} {other.category}", one.category, one.name)
-            phrase = options[int(rng.choice(4, p=[0.3, 0.3, 0.2, 0.2]))]
-            if self.matches(phrase) == ():
-                yield phrase
+            phrases.append(options[int(rng.choice(4, p=[0.3, 0.3, 0.2, 0.2]))])
+        return [phrase for phrase in dict.fromkeys(phrases) if self.matches(phrase) == ()]
 
 
 def own_words(item: ObjectRecord) -> set[str]:
@@ -173,18 +173,14 @@ def _say(kind: str, phrase: str, ids: tuple[int, ...], rng: np.random.Generator)
     return Expression(phrase if bare else _word(phrase, rng), kind, ((phrase, ids),))
 
 
-def _several(single: list, absent: list[str], rng: np.random.Generator) -> Iterator[Expression]:
+def _several(single: list[tuple[str, str, int]], absent: list[str], rng: np.random.Generator) -> Iterator[Expression]:
     """Two or three phrases in one instruction, sometimes one of them without a target."""
-    for _ in range(3):
-        if len({i for _, _, i in single}) < 2:
-            return
-        picks: list[tuple[str, tuple[int, ...]]] = []
-        for index in rng.permutation(len(single)):
-            _, phrase, item = single[index]
-            if all((item,) != ids for _, ids in picks):
-                picks.append((phrase, (item,)))
-            if len(picks) == 2 + (rng.random() < 0.3):
-                break
+    by_item: dict[int, list[str]] = {}
+    for _, phrase, item in single:
+        by_item.setdefault(item, []).append(phrase)
+    for _ in range(3 if len(by_item) > 1 else 0):
+        items = rng.permutation(list(by_item))[: 2 + (rng.random() < 0.3)]
+        picks = [(str(rng.choice(by_item[item])), (int(item),)) for item in items]
         if absent and rng.random() < 0.3:
             picks[int(rng.integers(len(picks)))] = (str(rng.choice(absent)), ())
         texts = [f"the {phrase}" for phrase, _ in picks]

@@ -33,38 +33,38 @@ def _textured() -> list[CatalogueEntry]:
     rows = [
         ("alphabet_soup", HOPE, "alphabet soup can", "blue and orange", "can", "soup can|tin can"),
         ("bbq_sauce", HOPE, "bbq sauce bottle", "brown", "bottle", "barbecue sauce|sauce bottle"),
-        ("butter", HOPE, "butter box", "red and white", "box", "butter package"),
-        ("chocolate_pudding", HOPE, "chocolate pudding box", "brown and white", "box", "pudding package"),
-        ("cookies", HOPE, "cookie box", "red and yellow", "box", "cookies package"),
-        ("cream_cheese", HOPE, "cream cheese box", "light blue", "box", "cream cheese package"),
-        ("green_bbq_sauce", HOPE, "green sauce bottle", "green", "bottle", "sauce bottle"),
+        ("butter", HOPE, "butter box", "red", "box", "butter package"),
+        ("chocolate_pudding", HOPE, "chocolate pudding box", "blue and brown", "box", "pudding package"),
+        ("cookies", HOPE, "cookie box", "red and white", "box", "cookies package"),
+        ("cream_cheese", HOPE, "cream cheese box", "blue and white", "box", "cream cheese package"),
+        ("green_bbq_sauce", HOPE, "green sauce bottle", "brown and green", "bottle", "sauce bottle"),
         ("green_chocolate_pudding", HOPE, "green pudding box", "green", "box", "pudding package"),
-        ("green_ketchup", HOPE, "green ketchup bottle", "green", "bottle", "ketchup|squeeze bottle"),
+        ("green_ketchup", HOPE, "green ketchup bottle", "green and white", "bottle", "ketchup|squeeze bottle"),
         ("ketchup", HOPE, "ketchup bottle", "orange and white", "bottle", "ketchup|squeeze bottle"),
         ("macaroni_and_cheese", HOPE, "macaroni and cheese box", "orange", "box", "mac and cheese|pasta box"),
-        ("milk", HOPE, "small milk carton", "red, white and green", "carton", "milk box|milk"),
-        ("orange_juice", HOPE, "orange juice carton", "orange", "carton", "juice box|orange juice"),
-        ("popcorn", HOPE, "popcorn box", "blue and white", "box", "popcorn package"),
-        ("red_alphabet_soup", HOPE, "red soup can", "red", "can", "soup can|tin can"),
+        ("milk", HOPE, "small milk carton", "red and white", "carton", "milk box|milk"),
+        ("orange_juice", HOPE, "orange juice carton", "orange and white", "carton", "juice box|orange juice"),
+        ("popcorn", HOPE, "popcorn box", "blue, white and yellow", "box", "popcorn package"),
+        ("red_alphabet_soup", HOPE, "red soup can", "red and green", "can", "soup can|tin can"),
         ("tomato_sauce", HOPE, "tomato sauce can", "red, green and white", "can", "tomato can|tin can"),
         ("yellow_cookies", HOPE, "yellow cookie box", "yellow", "box", "cookies package"),
         ("yellow_milk", HOPE, "yellow milk carton", "yellow", "carton", "milk box"),
         ("akita_black_bowl", SCAN, "patterned bowl", "black and white", "bowl", ""),
         ("chefmate_8_frypan", SCAN, "frying pan", "black", "pan", "skillet|fry pan"),
-        ("plate", SCAN, "plate with a red rim", "white", "plate", "dish"),
-        ("white_bowl", SCAN, "white bowl", "white", "bowl", "small bowl"),
-        ("red_akita_black_bowl", SCAN, "red bowl", "red", "bowl", "soup bowl"),
-        ("yellow_bowl", SCAN, "yellow patterned bowl", "yellow", "bowl", "soup bowl"),
-        ("yellow_plate", SCAN, "yellow plate", "yellow", "plate", "dish"),
+        ("plate", SCAN, "plate with a red rim", "white and red", "plate", "dish"),
+        ("white_bowl", SCAN, "white bowl", "white", "bowl", ""),
+        ("red_akita_black_bowl", SCAN, "red bowl", "red", "bowl", ""),
+        ("yellow_bowl", SCAN, "yellow patterned bowl", "yellow", "bowl", ""),
+        ("yellow_plate", SCAN, "yellow plate", "yellow and white", "plate", "dish"),
         ("black_book", TURBO, "black book", "black", "book", "notebook"),
         ("red_yellow_book", TURBO, "red book", "red", "book", "novel"),
         ("moka_pot", TURBO, "moka pot", "silver", "pot", "coffee maker|espresso pot"),
-        ("porcelain_mug", TURBO, "white porcelain mug", "white", "mug", "coffee mug"),
-        ("red_coffee_mug", TURBO, "red coffee mug", "red", "mug", "coffee mug"),
-        ("white_yellow_mug", TURBO, "yellow mug", "yellow", "mug", "coffee mug"),
+        ("porcelain_mug", TURBO, "white porcelain mug", "white", "mug", "coffee mug|cup"),
+        ("red_coffee_mug", TURBO, "red patterned mug", "red and white", "mug", "coffee mug|cup"),
+        ("white_yellow_mug", TURBO, "yellow and white mug", "yellow and white", "mug", "coffee mug|cup"),
         ("white_bottle", TURBO, "green wine bottle", "green", "bottle", "wine bottle|bottle of wine"),
-        ("wine_bottle", TURBO, "dark wine bottle", "dark green", "bottle", "wine bottle|bottle of wine"),
-        ("libero_mug", CUSTOM, "gray mug with letters", "gray", "mug", ""),
+        ("wine_bottle", TURBO, "dark green wine bottle", "black", "bottle", "wine bottle|bottle of wine"),
+        ("libero_mug", CUSTOM, "gray mug with letters", "gray", "mug", "coffee mug|cup"),
     ]
     upright = {"bbq_sauce", "green_bbq_sauce"}
     entries = [
@@ -92,15 +92,16 @@ def _painted() -> list[CatalogueEntry]:
     ]
     entries = [CatalogueEntry(f"ycb/{k}", f"ycb/{k}.stl", name, colour, category, paint=rgb) for k, name, colour, category, rgb in natural]
     variants = [
-        ("025_mug", "mug", ("red", "blue", "green", "white", "black", "yellow")), ("024_bowl", "bowl", ("blue", "green", "orange")),
-        ("065-f_cups", "cup", ("red", "blue", "green", "yellow")), ("019_pitcher_base", "pitcher", ("blue", "white")),
-        ("029_plate", "plate", ("blue", "green")), ("026_sponge", "sponge", ("green", "yellow", "pink")),
-        ("057_racquetball", "ball", ("blue", "red", "green")), ("061_foam_brick", "brick", ("red", "blue")),
-        ("007_tuna_fish_can", "can", ("blue", "green")), ("005_tomato_soup_can", "can", ("yellow", "white")),
+        ("025_mug", "mug", "coffee mug|cup", ("red", "blue", "green", "white", "black", "yellow")),
+        ("024_bowl", "bowl", "", ("blue", "green", "orange")), ("065-f_cups", "cup", "plastic cup", ("red", "blue", "green", "yellow")),
+        ("019_pitcher_base", "pitcher", "jug", ("blue", "white")), ("029_plate", "plate", "dish", ("blue", "green")),
+        ("026_sponge", "sponge", "cleaning sponge", ("green", "yellow", "pink")), ("057_racquetball", "ball", "", ("blue", "red", "green")),
+        ("061_foam_brick", "brick", "foam brick", ("red", "blue")), ("007_tuna_fish_can", "can", "tin can|flat can", ("blue", "green")),
+        ("005_tomato_soup_can", "can", "tin can", ("yellow", "white")),
     ]
     return entries + [
-        CatalogueEntry(f"ycb/{k}/{colour}", f"ycb/{k}.stl", f"{colour} {noun}", colour, noun, paint=PAINT[colour])
-        for k, noun, colours in variants for colour in colours
+        CatalogueEntry(f"ycb/{k}/{colour}", f"ycb/{k}.stl", f"{colour} {noun}", colour, noun, _split(aliases), paint=PAINT[colour])
+        for k, noun, aliases, colours in variants for colour in colours
     ]
 
 

@@ -40,12 +40,15 @@ class SceneRenderer:
         self.option = mujoco.MjvOption()
         self.option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
 
-    def render(self, seed: int, views: int = 1, count: tuple[int, int] = (2, 6)) -> list[SimScene]:
-        """One arrangement of count[0]..count[1] objects from `views` cameras; the same seed gives the same pictures."""
+    def render(self, seed: int, views: int = 1, count: tuple[int, int] = (2, 6), camera: tuple[np.ndarray, float] | None = None) -> list[SimScene]:
+        """One arrangement of count[0]..count[1] objects from `views` cameras; the same seed gives the same pictures.
+
+        camera: base_from_camera (4, 4) and vertical field of view in degrees, for a camera that stays; None = drawn per view.
+        """
         rng = np.random.default_rng(seed)
         placed = self._arrange(rng, int(rng.integers(count[0], count[1] + 1)))
         self._dress(rng)
-        return [self._view(seed, placed, rng) for _ in range(views)]
+        return [self._view(seed, placed, camera or random_camera(rng)) for _ in range(views)]
 
     def _upright_vertices(self, index: int) -> np.ndarray:
         """Visual mesh vertices (V, 3) in the resting orientation, lowest at z = 0, centred over the origin."""
@@ -134,8 +137,8 @@ class SceneRenderer:
             model.light_dir[light] = aim / np.linalg.norm(aim)
             model.light_diffuse[light] = rng.uniform(0.3, 0.8) / (1 + light) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.78, 1)])
 
-    def _view(self, seed: int, placed: list, rng: np.random.Generator) -> SimScene:
-        base_from_camera, fovy = _random_camera(rng)
+    def _view(self, seed: int, placed: list, pose_and_fovy: tuple[np.ndarray, float]) -> SimScene:
+        base_from_camera, fovy = pose_and_fovy
         camera = self._set_camera(base_from_camera, fovy)
         rgb, ids, depth = self._draw([index for index, _ in placed])
         records = tuple(r for n, (i, points) in enumerate(placed) if (r := self._record(n + 1, i, points, ids, base_from_camera)))
@@ -213,9 +216,9 @@ def _free_spot(rng: np.random.Generator, circles: list, radius: float, spread: n
     return None
 
 
-def _random_camera(rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def random_camera(rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Looking at the table from 30 to 68 degrees elevation; -> base_from_camera (optical frame), vertical field of view in degrees."""
-    elevation, azimuth, reach = np.deg2rad(rng.uniform(30, 68)), rng.uniform(0, 2 * np.pi), rng.uniform(0.65, 0.95)
+    elevation, azimuth, reach = np.deg2rad(rng.uniform(30, 68)), rng.uniform(0, 2 * np.pi), rng.uniform(0.52, 0.82)
     target = np.array([*rng.uniform(-0.05, 0.05, 2), 0.04])
     away = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     z = -away

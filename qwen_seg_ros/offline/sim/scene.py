@@ -1,12 +1,19 @@
 """What a rendered scene is: pictures with exact truth."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage
 from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
+
+
+@lru_cache(maxsize=1)
+def _entries() -> dict[str, CatalogueEntry]:
+    return {entry.key: entry for entry in catalogue()}
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,10 @@ class ObjectRecord:
 
     @classmethod
     def from_dict(cls, values: dict) -> "ObjectRecord":
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        """Pictures outlive words: name, colour, category and aliases of a known key are those of today's catalogue."""
+        entry = _entries().get(values["key"])
+        words = {k: getattr(entry, k) for k in ("name", "colour", "category", "aliases")} if entry else {}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in {**values, **words}.items()})
 
     def to_dict(self) -> dict:
         return asdict(self)
