@@ -1,6 +1,6 @@
 """How far lifted objects lie from simulation truth: true masks, one view, noise-free or noisy depth.
 
-    python benchmarks/lifting_accuracy.py --scenes 100 [--noise-mm 1.0] [--no-completion]
+python benchmarks/lifting_accuracy.py --scenes 100 [--noise-mm 1.0] [--no-completion]
 """
 
 import argparse
@@ -52,13 +52,17 @@ def rows_of(scene: SimScene, lifted: Lifted) -> Iterator[tuple[str, Row]]:
 
 
 def report(rows: dict[str, list[Row]]) -> None:
-    print(f"{'category':<12} {'n':>5} {'position mm':>12} {'p90 mm':>8} {'size %':>8} {'length %':>9} {'width %':>9} {'height %':>9}")
+    print(
+        f"{'category':<12} {'n':>5} {'place mm':>11} {'p90 mm':>8} {'size %':>8} {'length %':>9} {'width %':>9} {'height %':>9}"
+    )
     everything = [row for group in rows.values() for row in group]
     for name, group in [*sorted(rows.items()), ("all", everything)]:
         table = np.array(group)
         middle, worst = np.median(table, axis=0), np.percentile(table[:, 0], 90)
-        print(f"{name:<12} {len(group):>5} {middle[0]:>12.1f} {worst:>8.1f} {middle[4]:>8.1f} "
-              f"{middle[1]:>+9.1f} {middle[2]:>+9.1f} {middle[3]:>+9.1f}")
+        print(
+            f"{name:<12} {len(group):>5} {middle[0]:>11.1f} {worst:>8.1f} {middle[4]:>8.1f} "
+            f"{middle[1]:>+9.1f} {middle[2]:>+9.1f} {middle[3]:>+9.1f}"
+        )
 
 
 def main() -> None:

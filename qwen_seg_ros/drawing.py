@@ -17,7 +17,14 @@ Color = tuple[int, int, int]
 Rect = tuple[int, int, int, int]
 
 PALETTE: tuple[Color, ...] = (
-    (0, 200, 120), (255, 140, 0), (70, 150, 255), (235, 75, 140), (250, 210, 40), (160, 110, 255), (60, 210, 220), (255, 100, 80),
+    (0, 200, 120),
+    (255, 140, 0),
+    (70, 150, 255),
+    (235, 75, 140),
+    (250, 210, 40),
+    (160, 110, 255),
+    (60, 210, 220),
+    (255, 100, 80),
 )
 BEST_GRASP: Color = (80, 255, 80)
 OTHER_GRASP: Color = (220, 220, 220)
@@ -85,7 +92,9 @@ def _draw_mask(picture: RgbImage, instance: Instance, tint: Color, scale: float)
         return
     region = picture[mask.rows_cols]
     region[mask.crop] = (0.55 * region[mask.crop] + 0.45 * np.array(tint)).astype(np.uint8)
-    outlines, _ = cv2.findContours(mask.crop.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(mask.x_px, mask.y_px))
+    outlines, _ = cv2.findContours(
+        mask.crop.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(mask.x_px, mask.y_px)
+    )
     cv2.drawContours(picture, outlines, -1, SHADOW, max(1, round(3 * scale)), cv2.LINE_AA)
     cv2.drawContours(picture, outlines, -1, tint, max(1, round(1.5 * scale)), cv2.LINE_AA)
 
@@ -104,7 +113,13 @@ def _draw_label(picture: RgbImage, text: str, instance: Instance, tint: Color, s
     """A chip above the box; below it or further up where another label is in the way."""
     x0, y0, _, y1 = (int(v) for v in (instance.box_px if instance.mask.area_px == 0 else instance.mask.box_px))
     width, height = _chip_size(text, scale)
-    places = [y0 - height - 2, y1 + 2, y0 + 2, *(y0 - k * (height + 2) for k in range(2, 6)), *(y1 + k * (height + 2) for k in range(1, 5))]
+    places = [
+        y0 - height - 2,
+        y1 + 2,
+        y0 + 2,
+        *(y0 - k * (height + 2) for k in range(2, 6)),
+        *(y1 + k * (height + 2) for k in range(1, 5)),
+    ]
     x = int(np.clip(x0, 0, max(0, picture.shape[1] - width)))
     spots = [(x, y, x + width, y + height) for y in places if 0 <= y <= picture.shape[0] - height]
     free = [s for s in spots if not any(_overlap(s, t) for t in taken)] or spots or [(x, 0, x + width, height)]
@@ -145,7 +160,14 @@ def _worst_first(plans: Sequence[GraspPlan], others: int) -> list[tuple[Grasp, b
 def _gripper_points(grasp: Grasp) -> NDArray:
     """(6, 3): end of the stem, its foot, both finger roots, both finger tips."""
     half = max(grasp.width_m, 0.01) / 2
-    hand = [(0, 0, -FINGER_M - STEM_M), (0, 0, -FINGER_M), (0, -half, -FINGER_M), (0, half, -FINGER_M), (0, -half, 0), (0, half, 0)]
+    hand = [
+        (0, 0, -FINGER_M - STEM_M),
+        (0, 0, -FINGER_M),
+        (0, -half, -FINGER_M),
+        (0, half, -FINGER_M),
+        (0, -half, 0),
+        (0, half, 0),
+    ]
     return move_points(grasp.pose, np.array(hand))
 
 
@@ -182,7 +204,10 @@ class _SideView:
         self.centre = (corners.min(axis=0) + corners.max(axis=0)) / 2
         up, level = lifted.scene.up, _level(self.centre - lifted.scene.camera, lifted.scene.up)
         beside = np.cross(level, up)
-        forward = np.cos(np.deg2rad(35)) * (np.cos(np.deg2rad(30)) * level + np.sin(np.deg2rad(30)) * beside) - np.sin(np.deg2rad(35)) * up
+        forward = (
+            np.cos(np.deg2rad(35)) * (np.cos(np.deg2rad(30)) * level + np.sin(np.deg2rad(30)) * beside)
+            - np.sin(np.deg2rad(35)) * up
+        )
         right = np.cross(forward, up) / np.linalg.norm(np.cross(forward, up))
         self.axes = np.stack([right, np.cross(forward, right), forward])
         reach = np.abs((corners - self.centre) @ self.axes[:2].T).max(axis=0) + 0.06

@@ -24,12 +24,24 @@ PROFILES = {
     "bottle": ((0, 0), (1, 0), (1, 0.6), (0.4, 0.75), (0.4, 1), (0, 1)),
 }
 DEFAULT_SIZES_M = {
-    "box": (0.09, 0.06, 0.11), "can": (0.07, 0.07, 0.10), "ball": (0.07, 0.07, 0.07), "bowl": (0.15, 0.15, 0.06),
-    "mug": (0.08, 0.08, 0.09), "bottle": (0.07, 0.07, 0.20), "card": (0.10, 0.07, 0.004),
+    "box": (0.09, 0.06, 0.11),
+    "can": (0.07, 0.07, 0.10),
+    "ball": (0.07, 0.07, 0.07),
+    "bowl": (0.15, 0.15, 0.06),
+    "mug": (0.08, 0.08, 0.09),
+    "bottle": (0.07, 0.07, 0.20),
+    "card": (0.10, 0.07, 0.004),
 }
 HANDLE_REACH = 0.7  # how far a mug's handle stands out, in radii
 PALETTE = (
-    (200, 40, 40), (40, 160, 60), (40, 80, 200), (230, 190, 40), (150, 60, 170), (230, 120, 40), (40, 180, 190), (220, 220, 220),
+    (200, 40, 40),
+    (40, 160, 60),
+    (40, 80, 200),
+    (230, 190, 40),
+    (150, 60, 170),
+    (230, 120, 40),
+    (40, 180, 190),
+    (220, 220, 220),
 )
 
 
@@ -62,8 +74,15 @@ class Truth:
 
 
 def synthetic_scene(
-    seed: int, shapes: list[Shape | str], width: int = 640, height: int = 480, distance_m: float = 0.8,
-    elevation_rad: float = 0.8, noise_m: float = 0.0, distortion: tuple[float, ...] = (), known_pose: bool = True,
+    seed: int,
+    shapes: list[Shape | str],
+    width: int = 640,
+    height: int = 480,
+    distance_m: float = 0.8,
+    elevation_rad: float = 0.8,
+    noise_m: float = 0.0,
+    distortion: tuple[float, ...] = (),
+    known_pose: bool = True,
 ) -> tuple[Frame, list[MaskImage], list[Truth]]:
     """Render `shapes` (names get a default size and a free random place); one visible mask and one truth per shape.
 
@@ -126,7 +145,7 @@ def _base_from_shape(shape: Shape) -> Matrix4:
 
 def _render(shapes: list[Shape], camera: Camera, base_from_camera: Matrix4) -> tuple[NDArray, NDArray, NDArray]:
     """Depth along the axis, object ids (0 = table) and the cosine between normal and light, each (H, W)."""
-    rows, cols = np.mgrid[:camera.height, :camera.width]
+    rows, cols = np.mgrid[: camera.height, : camera.width]
     rays = camera.deproject(np.stack([cols.ravel(), rows.ravel()], 1), np.ones(rows.size)).astype(np.float64)
     directions = rays @ base_from_camera[:3, :3].T  # not unit: the ray parameter is the depth
     origin = base_from_camera[:3, 3]

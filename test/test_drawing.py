@@ -54,7 +54,13 @@ def test_grasps_are_drawn_where_they_project() -> None:
 
 def test_odd_content_is_drawn_without_harm() -> None:
     frame, result = scene()
-    nobody = Instance("ein sehr langer Name für eine Tasse " * 4, np.array([-20, -20, 900, 900], np.float32), CroppedMask.from_full(np.zeros((480, 640), bool)), 0, 0)
+    nobody = Instance(
+        "ein sehr langer Name für eine Tasse " * 4,
+        np.array([-20, -20, 900, 900], np.float32),
+        CroppedMask.from_full(np.zeros((480, 640), bool)),
+        0,
+        0,
+    )
     assert draw_overlay(frame.rgb, SegmentationResult("x", Outcome.FOUND, (nobody,) * 9)).shape == (480, 640, 3)
     for outcome in (Outcome.NOT_FOUND, Outcome.UNREADABLE_ANSWER):
         assert (draw_overlay(frame.rgb, SegmentationResult("x", outcome)) != frame.rgb).any()

@@ -27,7 +27,9 @@ KINDS = ["box", "can", "ball", "bowl"]
 def segmented(masks: list[MaskImage], phrases: list[str] | None = None) -> SegmentationResult:
     crops = [CroppedMask.from_full(m) for m in masks]
     names = phrases or [f"thing {k}" for k in range(len(masks))]
-    return SegmentationResult("all", Outcome.FOUND, tuple(Instance(n, c.box_px, c, 0.9, 0.8) for n, c in zip(names, crops, strict=True)))
+    return SegmentationResult(
+        "all", Outcome.FOUND, tuple(Instance(n, c.box_px, c, 0.9, 0.8) for n, c in zip(names, crops, strict=True))
+    )
 
 
 def lift_scene(seed: int, shapes: list, **options) -> tuple[Frame, list[MaskImage], list[Truth], Lifted]:
@@ -180,7 +182,9 @@ def test_a_mask_that_leaks_hardly_changes_the_box() -> None:
 
 def test_flying_pixels_do_not_stretch_the_box() -> None:
     frame, masks, (truth,) = synthetic_scene(16, ["can"])
-    edge = cv2.dilate(masks[0].astype(np.uint8), np.ones((3, 3))).astype(bool) & ~cv2.erode(masks[0].astype(np.uint8), np.ones((3, 3))).astype(bool)
+    edge = cv2.dilate(masks[0].astype(np.uint8), np.ones((3, 3))).astype(bool) & ~cv2.erode(
+        masks[0].astype(np.uint8), np.ones((3, 3))
+    ).astype(bool)
     depth = frame.depth_m.copy()
     depth[edge] += np.random.default_rng(0).uniform(0, 0.3, edge.sum()).astype(np.float32)
     (cloud,) = lift(replace(frame, depth_m=depth), segmented([masks[0] | edge])).objects
@@ -213,7 +217,9 @@ def test_refusals_say_why() -> None:
     assert refusal(replace(frame, depth_m=None), mask) == "the frame has no depth image"
     assert refusal(replace(frame, camera=None), mask) == "the frame has no camera calibration"
     assert refusal(frame, mask & False) == "the mask is empty"
-    assert refusal(replace(frame, depth_m=blind), mask).startswith("only 0% of the mask has depth, 30% are needed (transparent, black")
+    assert refusal(replace(frame, depth_m=blind), mask).startswith(
+        "only 0% of the mask has depth, 30% are needed (transparent, black"
+    )
     assert refusal(replace(frame, depth_m=nowhere), mask).startswith("only 0% of the mask has depth")
     assert refusal(frame, few).endswith("of the mask's 10 pixels have sound depth, 20 are needed")
 

@@ -43,8 +43,13 @@ class Camera:
         """The same lens for a resized image; pixel centres lie at whole numbers (OpenCV's and ROS's convention)."""
         sx, sy = width / self.width, height / self.height
         return replace(
-            self, width=width, height=height, fx=self.fx * sx, fy=self.fy * sy,
-            cx=(self.cx + 0.5) * sx - 0.5, cy=(self.cy + 0.5) * sy - 0.5,
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
         )
 
     def rays(self, pixels: NDArray) -> NDArray[np.float32]:

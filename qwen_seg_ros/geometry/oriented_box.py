@@ -12,7 +12,7 @@ from qwen_seg_ros.geometry.transform import move_points, transform
 
 @dataclass(frozen=True, eq=False)
 class OrientedBox:
-    """pose: (4, 4) frame_from_box, origin at the centre, z up (against gravity), x along the longer side; size_m: (3,) full lengths."""
+    """pose: (4, 4) frame_from_box, origin at the centre, z up, x along the longer side; size_m: (3,) full lengths."""
 
     pose: Matrix4
     size_m: Vector3
@@ -31,7 +31,8 @@ class OrientedBox:
 def fit_level_box(footprint_m: NDArray, low_m: float, high_m: float, margin_m: float = 0.0) -> OrientedBox:
     """The box of least footprint area around points (N, 2) of a level plane, from height `low_m` to `high_m`.
 
-    margin_m is added to both footprint lengths. Coordinates are those of a frame with z up. Yaw is within a half turn: the box's x points to +x (or +y when across).
+    margin_m is added to both footprint lengths. Coordinates are those of a frame with z up. Yaw is within a half turn: the
+    box's x points to +x (or +y when across).
     """
     (cx, cy), (first, second), degrees = cv2.minAreaRect(np.ascontiguousarray(footprint_m, np.float32))
     yaw = np.deg2rad(degrees) if first >= second else np.deg2rad(degrees) + np.pi / 2

@@ -53,11 +53,13 @@ def rotation_from_quaternion(quaternion_xyzw: NDArray) -> NDArray[np.float64]:
     if not np.isfinite(norm) or norm < 1e-9:
         raise InvalidInputError(f"a rotation needs a quaternion x y z w of length > 0, got {q.tolist()}")
     x, y, z, w = q / norm
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def rotation_with_z(z_axis: Vector3, x_hint: Vector3) -> NDArray[np.float64]:

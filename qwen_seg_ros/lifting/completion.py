@@ -38,7 +38,7 @@ def turned_copy(points: Points, away: NDArray, gap: Gap) -> Points:
 
 
 def _axes(points: Points, away: NDArray) -> tuple[float, float, NDArray]:
-    """The near end along `away`, the middle across it, and the lengths to try: from what is seen to a third more than the width."""
+    """The near end along `away`, the middle across it, and the lengths to try: from the seen one up."""
     depth, side = points[:, :2] @ away, points[:, :2] @ [-away[1], away[0]]
     length, width = np.ptp(depth), np.ptp(side)
     return depth.min(), (side.min() + side.max()) / 2, np.linspace(length, max(1.1 * length, 1.3 * width), STEPS)

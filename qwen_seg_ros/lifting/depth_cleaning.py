@@ -41,15 +41,18 @@ def jump_m(depth_m: NDArray, camera: Camera, settings: LiftSettings) -> NDArray:
 def flying(depth_m: NDArray, among: MaskImage, jump: NDArray) -> MaskImage:
     """Pixels between two surfaces: the depth range in 3x3, counted over the pixels `among`, exceeds the jump and fewer than
     three neighbours are within it. The edge of a real surface has three: a thin rim in front of something far stays."""
-    highest = cv2.dilate(np.where(among, depth_m, -FAR), SQUARE)
-    lowest = cv2.erode(np.where(among, depth_m, FAR), SQUARE)
-    rows, cols = np.nonzero(among & (highest - lowest > jump))
+    rows, cols = np.nonzero(among & (_range(depth_m, among) > jump))
     padded = np.pad(np.where(among, depth_m, FAR), 1, constant_values=FAR)
     around = np.stack([padded[rows + y, cols + x] for y in range(3) for x in range(3) if (y, x) != (1, 1)])
     alone = np.count_nonzero(np.abs(around - depth_m[rows, cols]) < jump[rows, cols], axis=0) < 3
     mixed = np.zeros_like(among)
     mixed[rows[alone], cols[alone]] = True
     return mixed
+
+
+def _range(depth_m: NDArray, among: MaskImage) -> NDArray:
+    """Largest less smallest depth in 3x3, over the pixels `among`."""
+    return cv2.dilate(np.where(among, depth_m, -FAR), SQUARE) - cv2.erode(np.where(among, depth_m, FAR), SQUARE)
 
 
 def _eroded(mask: MaskImage, margin: int, image_width: int) -> MaskImage:
@@ -71,8 +74,13 @@ def _grown_along_depth(core: MaskImage, sound: MaskImage, depth_m: NDArray, step
     return grown
 
 
-def smoothed(depth_m: NDArray, among: MaskImage) -> NDArray[np.float32]:
-    """Depth averaged over the pixels `among` in 3x3: a third of the noise; points move along their rays only, so edges stay."""
-    total = cv2.blur(np.where(among, depth_m, 0), (3, 3), borderType=cv2.BORDER_CONSTANT)
+def smoothed(depth_m: NDArray, among: MaskImage, camera: Camera, settings: LiftSettings) -> NDArray[np.float32]:
+    """Depth averaged over the pixels `among` in 3x3, not across jumps: a third of the noise.
+
+    Points move along their rays only, so outlines stay where they are.
+    """
+    depth = np.where(among, depth_m, 0)
+    total = cv2.blur(depth, (3, 3), borderType=cv2.BORDER_CONSTANT)
     share = cv2.blur(among.astype(np.float32), (3, 3), borderType=cv2.BORDER_CONSTANT)
-    return np.divide(total, share, out=np.full_like(total, np.nan), where=among)
+    even = among & (_range(depth_m, among) < jump_m(depth, camera, settings))
+    return np.divide(total, share, out=depth, where=even)

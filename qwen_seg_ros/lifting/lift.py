@@ -3,7 +3,7 @@
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.lifting.object_cloud import Lifted, ObjectCloud, Refusal, Scene
+from qwen_seg_ros.lifting.object_cloud import Lifted, ObjectCloud, Refusal
 from qwen_seg_ros.lifting.object_points import lift_object
 from qwen_seg_ros.lifting.scene import no_scene, scene_around
 from qwen_seg_ros.lifting.settings import LiftSettings

@@ -16,7 +16,7 @@ class ObjectCloud:
 
     id: 1..N, the instance's place in the segmentation result plus one (= value in the label image).
     points_m: float32 (P, 3) cleaned and voxelised, colors: uint8 (P, 3), normals: float32 (P, 3) unit, towards the camera.
-    depth_coverage: share of the mask's pixels with valid depth. flags: reasons to be careful ("flat", "thin", ...).
+    depth_coverage: share of the mask's pixels with valid depth. flags: reasons to be careful ("flat", "thin", "cut").
     """
 
     id: int
@@ -42,7 +42,7 @@ class ObjectCloud:
 class Scene:
     """Everything around the objects that a gripper could hit.
 
-    points_m: float32 (M, 3), the whole view voxelised at the scene voxel size, objects included, table excluded.
+    points_m: float32 (M, 3), what stands above the table near the objects, voxelised at the scene voxel size, objects included.
     object_ids: uint16 (M,), which object each point belongs to, 0 = none. support: the table, None = not found.
     up: unit vector against gravity (the table's normal, else the base frame's z, else the image's up). camera: (3,) viewpoint.
     """
@@ -74,7 +74,9 @@ class Lifted:
     def moved(self, target_from_source: Matrix4) -> "Lifted":
         """The same objects and scene in another frame."""
         return Lifted(
-            tuple(_moved_object(o, target_from_source) for o in self.objects), _moved_scene(self.scene, target_from_source), self.refused
+            tuple(_moved_object(o, target_from_source) for o in self.objects),
+            _moved_scene(self.scene, target_from_source),
+            self.refused,
         )
 
 

@@ -29,12 +29,13 @@ def lift_object(view: View, number: int, instance: Instance, settings: LiftSetti
     if coverage < settings.min_depth_coverage:
         return Refusal(number, instance.phrase, _no_depth(coverage, settings))
     sound = object_pixels(mask.crop, depth, view.frame.camera, settings)
-    depth = smoothed(depth, sound)
+    depth = smoothed(depth, sound, view.frame.camera, settings)
     points = np.concatenate([view.rays(mask)[sound] * depth[sound, None], depth[sound, None]], axis=1)
     keep, flat = _above_table(view.heights(points), view.support is not None, settings)
     keep[keep] = _in_main_clusters(points[keep], view.frame.camera, settings)
     if np.count_nonzero(keep) < settings.min_points:
-        reason = f"only {np.count_nonzero(keep)} of the mask's {mask.area_px} pixels have sound depth, {settings.min_points} are needed"
+        count = np.count_nonzero(keep)
+        reason = f"only {count} of the mask's {mask.area_px} pixels have sound depth, {settings.min_points} are needed"
         return Refusal(number, instance.phrase, reason)
     return _cloud(view, number, instance, _selected(sound, keep), points[keep], coverage, flat, settings)
 
@@ -61,14 +62,18 @@ def _in_main_clusters(points: Points, camera: Camera, settings: LiftSettings) ->
         return np.zeros(0, bool)
     numbers = voxel_numbers(points, settings.cluster_voxel_m)
     voxels = voxel_mean(points, numbers)
-    radius = max(settings.cluster_radius_m, 3 * float(np.median(points[:, 2])) / camera.fx)  # in coarse images pixels lie far apart
+    radius = max(
+        settings.cluster_radius_m, 3 * float(np.median(points[:, 2])) / camera.fx
+    )  # in coarse images pixels lie far apart
     labels = clusters(voxels, radius, 3)
     if labels.max() < 0:  # too sparse to tell clusters from noise
         return np.ones(len(points), bool)
     count = np.bincount(labels[labels >= 0])
     main = voxels[labels == count.argmax(), 2]
     low, high = main.min() - BESIDE_M, main.max() + BESIDE_M
-    fits = [c >= settings.cluster_share * count.max() and low < np.median(voxels[labels == k, 2]) < high for k, c in enumerate(count)]
+    fits = [
+        c >= settings.cluster_share * count.max() and low < np.median(voxels[labels == k, 2]) < high for k, c in enumerate(count)
+    ]
     return np.array([*fits, False])[labels][numbers]
 
 
@@ -79,15 +84,29 @@ def _selected(sound: MaskImage, keep: NDArray[np.bool_]) -> MaskImage:
 
 
 def _cloud(
-    view: View, number: int, instance: Instance, pixels: MaskImage, points: Points, coverage: float, flat: bool, settings: LiftSettings
+    view: View,
+    number: int,
+    instance: Instance,
+    pixels: MaskImage,
+    points: Points,
+    coverage: float,
+    flat: bool,
+    settings: LiftSettings,
 ) -> ObjectCloud:
     numbers = voxel_numbers(points, settings.voxel_m)
     voxels = voxel_mean(points, numbers)
     colors = voxel_mean(view.frame.rgb[instance.mask.rows_cols][pixels], numbers)
     box = level_box(view, instance.mask, points, settings)
     return ObjectCloud(
-        number, instance.phrase, instance.score, voxels, np.rint(colors).astype(np.uint8), _normals(view, instance, pixels, numbers, voxels),
-        box, coverage, _flags(instance, box, flat),
+        number,
+        instance.phrase,
+        instance.score,
+        voxels,
+        np.rint(colors).astype(np.uint8),
+        _normals(view, instance, pixels, numbers, voxels),
+        box,
+        coverage,
+        _flags(instance, box, flat),
     )
 
 

@@ -51,12 +51,12 @@ def _stands_on_another(view: View, mask: CroppedMask) -> bool:
 
 
 def _pairs_across_edge(mask: CroppedMask, step: NDArray) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]:
-    """Rows and columns of the mask's pixels from which a `step` (x, y) leads out of it, and of where it leads, inside the image."""
+    """Rows and columns of the mask's pixels from which a `step` (x, y) leads out of it, and of where it leads."""
     crop = mask.crop.astype(np.uint8)
     shift = np.array([[1, 0, -step[0]], [0, 1, -step[1]]], np.float32)
     stays: MaskImage = cv2.warpAffine(crop, shift, crop.shape[::-1], flags=cv2.INTER_NEAREST).astype(bool)
     rows, cols = np.nonzero(mask.crop & ~stays)
     rows, cols = rows + mask.y_px, cols + mask.x_px
-    within = (0 <= rows + step[1]) & (rows + step[1] < mask.height) & (0 <= cols + step[0]) & (cols + step[0] < mask.width)
+    within = (rows + step[1] >= 0) & (rows + step[1] < mask.height) & (cols + step[0] >= 0) & (cols + step[0] < mask.width)
     rows, cols = rows[within], cols[within]
     return (rows, cols), (rows + step[1], cols + step[0])

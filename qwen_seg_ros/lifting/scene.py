@@ -47,7 +47,9 @@ def _obstacles(view: View, objects: tuple[ObjectCloud, ...], masks: list[Cropped
 def _window(view: View, low: Vector3, high: Vector3) -> tuple[slice, slice]:
     """Rows and columns of the image that can show points between two corners of the optical frame."""
     camera, nearest = view.frame.camera, max(float(low[2]), 0.1)
-    grid = np.stack(np.meshgrid([low[0], high[0]], [low[1], high[1]], [nearest, max(float(high[2]), 0.1)]), axis=-1).reshape(-1, 3)
+    grid = np.stack(np.meshgrid([low[0], high[0]], [low[1], high[1]], [nearest, max(float(high[2]), 0.1)]), axis=-1).reshape(
+        -1, 3
+    )
     pixels = grid[:, :2] / grid[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
     x0, y0 = np.clip(np.floor(pixels.min(axis=0)), 0, [camera.width - 1, camera.height - 1]).astype(int)
     x1, y1 = np.clip(np.ceil(pixels.max(axis=0)) + 1, [x0 + 1, y0 + 1], [camera.width, camera.height]).astype(int)
@@ -60,5 +62,5 @@ def _clear(keep: np.ndarray, mask: CroppedMask, rows: slice, cols: slice) -> Non
     y0, y1 = max(rows.start, mask_rows.start), min(rows.stop, mask_rows.stop)
     x0, x1 = max(cols.start, mask_cols.start), min(cols.stop, mask_cols.stop)
     if y0 < y1 and x0 < x1:
-        inside = mask.crop[y0 - mask.y_px:y1 - mask.y_px, x0 - mask.x_px:x1 - mask.x_px]
-        keep[y0 - rows.start:y1 - rows.start, x0 - cols.start:x1 - cols.start][inside] = False
+        inside = mask.crop[y0 - mask.y_px : y1 - mask.y_px, x0 - mask.x_px : x1 - mask.x_px]
+        keep[y0 - rows.start : y1 - rows.start, x0 - cols.start : x1 - cols.start][inside] = False

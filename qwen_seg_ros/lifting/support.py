@@ -48,7 +48,7 @@ def _pixels_near(frame: Frame, masks: list[CroppedMask]) -> tuple[np.ndarray, np
     depths = []
     for mask in masks:
         x0, y0, x1, y1 = mask.box_px.astype(int)
-        near[max(0, y0 - margin):y1 + margin, max(0, x0 - margin):x1 + margin] = True
+        near[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin] = True
         inside = frame.depth_m[mask.rows_cols][mask.crop]
         depths.append(inside[valid_depth(inside)])
     depth = frame.depth_m[::stride, ::stride]

@@ -33,7 +33,7 @@ class View:
     def rays(self, mask: CroppedMask) -> NDArray[np.float32]:
         """x/z, y/z of every pixel of the mask's crop, (h, w, 2)."""
         rows, cols = mask.crop.shape
-        grid = np.mgrid[mask.y_px:mask.y_px + rows, mask.x_px:mask.x_px + cols]
+        grid = np.mgrid[mask.y_px : mask.y_px + rows, mask.x_px : mask.x_px + cols]
         return self.frame.camera.rays(grid[::-1].reshape(2, -1).T).reshape(rows, cols, 2)
 
     def heights(self, points: Points) -> NDArray:
@@ -41,7 +41,7 @@ class View:
         return points @ self.table_from_camera[2, :3].astype(np.float32) + np.float32(self.table_from_camera[2, 3])
 
     def gap(self, table_points: NDArray) -> NDArray:
-        """How far points (N, 3) of the table frame lie in front of what the camera saw along their ray, metres; NaN = nothing seen."""
+        """How far points (N, 3) of the table frame lie in front of what the camera saw there, metres; NaN = nothing."""
         points = move_points(self.camera_from_table, table_points)
         cols, rows = np.rint(self.frame.camera.project(points)).astype(int).T
         inside = (cols >= 0) & (cols < self.frame.width) & (rows >= 0) & (rows < self.frame.height) & (points[:, 2] > 0)
