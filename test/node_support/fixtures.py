@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 from synthetic import Truth, synthetic_scene
@@ -40,19 +39,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
         "the box": SegmentationResult("the box", Outcome.FOUND, (found[0],)),
         "things": SegmentationResult("things", Outcome.FOUND, tuple(found), ("fork",)),
         "gibberish": SegmentationResult("gibberish", Outcome.UNREADABLE_ANSWER, answer="[{", message="the model wrote '[{'"),
-        "thin air": SegmentationResult("thin air", Outcome.FOUND, (Instance("air", np.zeros(4, np.float32), _sky(frame), 0.5, 0.5),)),
     }
     folder = tmp_path_factory.mktemp("answers")
     save_answers(folder, answers)
     return Scene(frame, masks, truths, folder)
-
-
-def _sky(frame: Frame) -> CroppedMask:
-    """A mask on pixels without depth, or on the first row where there are none."""
-    assert frame.depth_m is not None
-    empty = np.isnan(frame.depth_m)
-    empty[0] = True
-    return CroppedMask.from_full(empty)
 
 
 @pytest.fixture(scope="module")

@@ -160,13 +160,12 @@ class Robot:
     def segment(self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None) -> Segment.Response:
         return self.call(Segment, "segment", Segment.Request(instruction=instruction, plan_grasps=plan_grasps), shot)
 
-    def call_with_stamp(self, request: Segment.Request, shot: Shot, first_ns: int) -> Segment.Response:
-        """The service while a camera publishes whose clock begins at `first_ns`."""
-        future, offset = self.begin(Segment, "segment", request), first_ns - time.monotonic_ns()
-        while not future.done():
-            self.publish(shot, time.monotonic_ns() + offset)
+    def play(self, shot: Shot, first_ns: int, seconds: float) -> None:
+        """A camera or a bag whose clock begins at `first_ns`."""
+        began = time.monotonic_ns()
+        while (passed := time.monotonic_ns() - began) < seconds * 1e9:
+            self.publish(shot, first_ns + passed)
             self.executor.spin_once(timeout_sec=0.05)
-        return future.result()
 
     def state(self) -> str:
         return self.call(GetState, "get_state", GetState.Request()).current_state.label
