@@ -24,15 +24,15 @@ def lift_object(view: View, number: int, instance: Instance, settings: LiftSetti
     mask = instance.mask
     if mask.area_px == 0:
         return Refusal(number, instance.phrase, "the mask is empty")
-    depth = view.frame.depth_m[mask.rows_cols]
+    depth = view.depth_m[mask.rows_cols]
     coverage = float(np.count_nonzero(mask.crop & valid_depth(depth)) / mask.area_px)
     if coverage < settings.min_depth_coverage:
         return Refusal(number, instance.phrase, _no_depth(coverage, settings))
-    sound = object_pixels(mask.crop, depth, view.frame.camera, settings)
-    depth = smoothed(depth, sound, view.frame.camera, settings)
+    sound = object_pixels(mask.crop, depth, view.camera, settings)
+    depth = smoothed(depth, sound, view.camera, settings)
     points = np.concatenate([view.rays(mask)[sound] * depth[sound, None], depth[sound, None]], axis=1)
     keep, flat = _above_table(view.heights(points), view.support is not None, settings)
-    keep[keep] = _in_main_clusters(points[keep], view.frame.camera, settings)
+    keep[keep] = _in_main_clusters(points[keep], view.camera, settings)
     if np.count_nonzero(keep) < settings.min_points:
         count = np.count_nonzero(keep)
         reason = f"only {count} of the mask's {mask.area_px} pixels have sound depth, {settings.min_points} are needed"
@@ -52,7 +52,7 @@ def _above_table(heights: NDArray, has_table: bool, settings: LiftSettings) -> t
     if not has_table or len(heights) == 0:
         return np.ones(len(heights), bool), False
     clear = heights > settings.table_clearance_m
-    flat = np.count_nonzero(clear) < (1 - settings.flat_share) * len(clear)
+    flat = bool(np.count_nonzero(clear) < (1 - settings.flat_share) * len(clear))
     return (np.ones(len(clear), bool) if flat else clear), flat
 
 
@@ -112,7 +112,7 @@ def _cloud(
 
 def _normals(view: View, instance: Instance, pixels: MaskImage, numbers: NDArray, voxels: Points) -> Points:
     """Mean normal per voxel; towards the camera where the depth gives none."""
-    depth = view.frame.depth_m[instance.mask.rows_cols]
+    depth = view.depth_m[instance.mask.rows_cols]
     radius = max(1, round(3 * view.frame.width / 640))
     normals = normals_from_depth(depth, view.rays(instance.mask), pixels, radius)[pixels]
     sums = voxel_mean(np.nan_to_num(normals), numbers)

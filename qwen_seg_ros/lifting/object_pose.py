@@ -24,7 +24,7 @@ def level_box(view: View, mask: CroppedMask, points: Points, settings: LiftSetti
         footprint = np.concatenate([footprint, turned_copy(seen, _away(view, seen), view.gap)[:, :2]])
     low, high = np.percentile(seen[:, 2], [1, 99])
     bottom = low if view.support is None or (low > LOW_M and _stands_on_another(view, mask)) else 0.0
-    pixel_m = float(np.median(points[:, 2])) / view.frame.camera.fx  # points are the middles of pixels
+    pixel_m = float(np.median(points[:, 2])) / view.camera.fx  # points are the middles of pixels
     box = fit_level_box(footprint, bottom, max(high, bottom + 0.001), pixel_m)
     return OrientedBox(view.camera_from_table @ box.pose, box.size_m)
 
@@ -41,12 +41,12 @@ def _stands_on_another(view: View, mask: CroppedMask) -> bool:
     down = -view.up[:2] / max(float(np.linalg.norm(view.up[:2])), 1e-9)
     step = np.rint(down * BESIDE_PX * view.frame.width / 640).astype(int)
     inside, outside = _pairs_across_edge(mask, step)
-    depth = view.frame.depth_m
+    depth = view.depth_m
     adjoining = np.abs(depth[outside] - depth[inside]) < LOW_M
     rows, cols = outside[0][adjoining], outside[1][adjoining]
     if len(rows) < 5:
         return False
-    points = view.frame.camera.deproject(np.stack([cols, rows], axis=1), depth[rows, cols])
+    points = view.camera.deproject(np.stack([cols, rows], axis=1), depth[rows, cols])
     return bool(np.median(view.heights(points)) > LOW_M / 2)
 
 

@@ -30,14 +30,14 @@ def _obstacles(view: View, objects: tuple[ObjectCloud, ...], masks: list[Cropped
     low, high = corners.min(axis=0) - settings.scene_margin_m, corners.max(axis=0) + settings.scene_margin_m
     rows, cols = _window(view, low, high)
     stride = max(1, view.frame.width // 320)
-    depth = view.frame.depth_m[rows, cols]
+    depth = view.depth_m[rows, cols]
     keep = valid_depth(depth) & (depth > low[2]) & (depth < high[2])
     for mask in masks:
         _clear(keep, mask, rows, cols)
-    keep &= ~flying(depth, keep, jump_m(np.where(keep, depth, 0), view.frame.camera, settings))
+    keep &= ~flying(depth, keep, jump_m(np.where(keep, depth, 0), view.camera, settings))
     y, x = np.nonzero(keep[::stride, ::stride])
     y, x = y * stride, x * stride
-    points = view.frame.camera.deproject(np.stack([x + cols.start, y + rows.start], axis=1), depth[y, x])
+    points = view.camera.deproject(np.stack([x + cols.start, y + rows.start], axis=1), depth[y, x])
     near = np.logical_and.reduce([(low[k] < points[:, k]) & (points[:, k] < high[k]) for k in range(3)])
     if view.support is not None:
         near &= view.heights(points) > settings.table_clearance_m
@@ -46,7 +46,7 @@ def _obstacles(view: View, objects: tuple[ObjectCloud, ...], masks: list[Cropped
 
 def _window(view: View, low: Vector3, high: Vector3) -> tuple[slice, slice]:
     """Rows and columns of the image that can show points between two corners of the optical frame."""
-    camera, nearest = view.frame.camera, max(float(low[2]), 0.1)
+    camera, nearest = view.camera, max(float(low[2]), 0.1)
     grid = np.stack(np.meshgrid([low[0], high[0]], [low[1], high[1]], [nearest, max(float(high[2]), 0.1)]), axis=-1).reshape(
         -1, 3
     )

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import Matrix4, Points, Vector3
+from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, Points, Vector3
+from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.plane import Plane
 from qwen_seg_ros.geometry.transform import inverse, move_points
@@ -23,10 +24,14 @@ class View:
     frame: Frame
     support: Plane | None
     up: Vector3
+    depth_m: DepthImage = field(init=False)
+    camera: Camera = field(init=False)
     camera_from_table: Matrix4 = field(init=False)
     table_from_camera: Matrix4 = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "depth_m", self.frame.depth_m)
+        object.__setattr__(self, "camera", self.frame.camera)
         object.__setattr__(self, "camera_from_table", camera_from_table(self.support, self.up))
         object.__setattr__(self, "table_from_camera", inverse(self.camera_from_table))
 
@@ -34,7 +39,7 @@ class View:
         """x/z, y/z of every pixel of the mask's crop, (h, w, 2)."""
         rows, cols = mask.crop.shape
         grid = np.mgrid[mask.y_px : mask.y_px + rows, mask.x_px : mask.x_px + cols]
-        return self.frame.camera.rays(grid[::-1].reshape(2, -1).T).reshape(rows, cols, 2)
+        return self.camera.rays(grid[::-1].reshape(2, -1).T).reshape(rows, cols, 2)
 
     def heights(self, points: Points) -> NDArray:
         """Height of points (N, 3) of the optical frame above the table (above the camera without a table), metres."""
@@ -43,8 +48,8 @@ class View:
     def gap(self, table_points: NDArray) -> NDArray:
         """How far points (N, 3) of the table frame lie in front of what the camera saw there, metres; NaN = nothing."""
         points = move_points(self.camera_from_table, table_points)
-        cols, rows = np.rint(self.frame.camera.project(points)).astype(int).T
+        cols, rows = np.rint(self.camera.project(points)).astype(int).T
         inside = (cols >= 0) & (cols < self.frame.width) & (rows >= 0) & (rows < self.frame.height) & (points[:, 2] > 0)
         seen = np.full(len(points), np.nan, np.float32)
-        seen[inside] = self.frame.depth_m[rows[inside], cols[inside]]
+        seen[inside] = self.depth_m[rows[inside], cols[inside]]
         return seen - points[:, 2]
