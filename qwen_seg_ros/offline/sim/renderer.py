@@ -8,14 +8,19 @@ import os
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 import cv2
-import mujoco
 import numpy as np
 
+from qwen_seg_ros.errors import MissingExtraError
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.transform import transform
 from qwen_seg_ros.offline.sim.assets import require_assets, small_texture
 from qwen_seg_ros.offline.sim.catalogue import FLOORS, TABLES, WALLS, CatalogueEntry, catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord, SimScene
+
+try:
+    import mujoco
+except (ImportError, AttributeError, OSError) as problem:  # an absent libEGL shows as an AttributeError of PyOpenGL
+    raise MissingExtraError("rendering needs MuJoCo and EGL: pip install 'qwen_seg_ros[sim]' and apt install libegl1 libgl1") from problem
 
 SHOWN, HIDDEN = 1, 4
 TABLE_HALF = (0.75, 0.55)

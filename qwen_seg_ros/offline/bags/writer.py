@@ -1,0 +1,105 @@
+"""Frames -> a rosbag2 folder (mcap, chunks compressed with zstd) that `ros2 bag play` and `read_bag` understand."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.geometry.transform import quaternion_from_rotation
+from qwen_seg_ros.offline.bags.topics import BASE_FRAME, Topics
+
+METADATA_VERSION = 8  # read by every ROS 2 release that reads mcap with compressed chunks
+_NEVER = QosTime(0, 0)
+
+
+def write_bag(folder: Path, frames: Iterable[Frame], topics: Topics | None = None) -> Path:
+    """Write every frame at its stamp: colour as rgb8, depth as 16UC1 millimetres (0 = none), camera_info, and the first pose as /tf_static.
+
+    Raises:
+        InvalidInputError: the folder exists already, or a frame has no depth or camera.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise InvalidInputError(f"{folder} exists already; name a new folder or remove it first")
+    with _open(folder) as writer:
+        recorder = _Recorder(writer, topics or Topics())
+        for frame in frames:
+            recorder.add(frame)
+    return folder
+
+
+@contextmanager
+def _open(folder: Path) -> Iterator[Writer]:
+    writer = Writer(folder, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
+        yield writer
+
+
+class _Recorder:
+    def __init__(self, writer: Writer, topics: Topics) -> None:
+        self.writer, self.store = writer, get_typestore(Stores.ROS2_HUMBLE)
+        self.image = self._connect(topics.colour, "sensor_msgs/msg/Image")
+        self.depth = self._connect(topics.depth, "sensor_msgs/msg/Image")
+        self.info = self._connect(topics.info, "sensor_msgs/msg/CameraInfo")
+        self.transforms = self._connect(topics.static_transforms, "tf2_msgs/msg/TFMessage", QosDurability.TRANSIENT_LOCAL)
+        self.located = False
+
+    def _connect(self, topic: str, kind: str, durability: QosDurability = QosDurability.VOLATILE) -> Any:
+        qos = Qos(QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, durability, _NEVER, _NEVER, QosLiveliness.AUTOMATIC, _NEVER, False)
+        return self.writer.add_connection(topic, kind, typestore=self.store, offered_qos_profiles=[qos])
+
+    def add(self, frame: Frame) -> None:
+        if frame.depth_m is None or frame.camera is None:
+            raise InvalidInputError("a recorded frame needs depth and a camera; this one has " + ("no depth" if frame.depth_m is None else "no camera"))
+        if frame.base_from_camera is not None and not self.located:
+            self._write(self.transforms, frame, self._transforms(frame))
+            self.located = True
+        self._write(self.info, frame, self._camera_info(frame.camera, self._header(frame)))
+        self._write(self.depth, frame, self._image(depth_mm(frame.depth_m), "16UC1", frame))
+        self._write(self.image, frame, self._image(frame.rgb, "rgb8", frame))
+
+    def _write(self, connection: Any, frame: Frame, message: Any) -> None:
+        self.writer.write(connection, frame.stamp_ns, self.store.serialize_cdr(message, connection.msgtype))
+
+    def _header(self, frame: Frame, frame_id: str | None = None) -> Any:
+        stamp = self._type("builtin_interfaces/msg/Time")(*divmod(frame.stamp_ns, 10**9))
+        return self._type("std_msgs/msg/Header")(stamp, frame.frame_id if frame_id is None else frame_id)
+
+    def _type(self, name: str) -> Any:
+        return self.store.types[name]
+
+    def _image(self, pixels: np.ndarray, encoding: str, frame: Frame) -> Any:
+        height, width = pixels.shape[:2]
+        data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+        return self._type("sensor_msgs/msg/Image")(self._header(frame), height, width, encoding, 0, len(data) // height, data)
+
+    def _camera_info(self, camera: Camera, header: Any) -> Any:
+        roi = self._type("sensor_msgs/msg/RegionOfInterest")(0, 0, 0, 0, False)
+        model = "equidistant" if camera.fisheye else "plumb_bob"
+        projection = np.hstack([camera.matrix, np.zeros((3, 1))])
+        distortion = np.array(camera.distortion or (0.0,) * 5)
+        return self._type("sensor_msgs/msg/CameraInfo")(
+            header, camera.height, camera.width, model, distortion, camera.matrix.ravel(), np.eye(3).ravel(), projection.ravel(), 0, 0, roi
+        )
+
+    def _transforms(self, frame: Frame) -> Any:
+        """One link base_link -> optical frame."""
+        pose = frame.base_from_camera
+        vector, quaternion = self._type("geometry_msgs/msg/Vector3"), self._type("geometry_msgs/msg/Quaternion")
+        move = self._type("geometry_msgs/msg/Transform")(vector(*map(float, pose[:3, 3])), quaternion(*map(float, quaternion_from_rotation(pose[:3, :3]))))
+        link = self._type("geometry_msgs/msg/TransformStamped")(self._header(frame, BASE_FRAME), frame.frame_id, move)
+        return self._type("tf2_msgs/msg/TFMessage")([link])
+
+
+def depth_mm(depth_m: np.ndarray) -> np.ndarray:
+    """float32 metres, NaN = none -> uint16 millimetres, 0 = none (REP 118)."""
+    return np.rint(np.nan_to_num(depth_m, posinf=0, neginf=0) * 1000).clip(0, 65535).astype(np.uint16)
