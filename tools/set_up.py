@@ -123,12 +123,14 @@ def make_venv(python: Path) -> None:
 
 
 def install_requirements() -> None:
-    stamp = Stamp(VENV / ".requirements", REQUIREMENTS)
+    stamp = Stamp(VENV / ".requirements", [*REQUIREMENTS, ROOT / "setup.py"])
     if stamp.fresh():
         return
     say("installing the requirements from PyPI (minutes the first time)")
     files = [argument for file in REQUIREMENTS for argument in ("-r", file)]
-    run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *files])
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, *files])
+    run([*pip, "--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", ROOT])  # the qwen-seg command
     repair_include_paths()
     stamp.write()
 

@@ -1,0 +1,35 @@
+# The commands of this repository. All but `clean` first run the set-up, which ends at once when nothing has changed.
+SHELL := /bin/bash
+RUN := source .ws/env.sh &&
+ARGS ?=
+.PHONY: help setup demo test check bench node clean
+
+help:
+	@echo "make demo    recorded scenes, six instructions, the real node over DDS; pictures and a page in out/demo"
+	@echo "make test    all tests                                       (ARGS='-k words' passes options to pytest)"
+	@echo "make check   lint, types and tests"
+	@echo "make bench   instruction to grasp target, milliseconds by stage"
+	@echo "make node    the segmentation node                           (ARGS='--ros-args -r image:=/camera/image')"
+	@echo "make setup   .venv and the message types, as the commands above do when needed"
+	@echo "make clean   removes the built message types and out/, keeps .venv"
+
+setup:
+	@python3 tools/set_up.py
+
+demo: setup
+	@$(RUN) python tools/demo.py $(ARGS)
+
+test: setup
+	@$(RUN) python -m pytest $(ARGS)
+
+check: setup
+	@$(RUN) ruff check . && mypy && python -m pytest $(ARGS)
+
+bench: setup
+	@$(RUN) qwen-seg bench $(ARGS)
+
+node: setup
+	@$(RUN) scripts/segmentation_node $(ARGS)
+
+clean:
+	rm -rf .ws out
