@@ -69,8 +69,8 @@ def merged(settings: Tree, values: Mapping[str, Any], prefix: str = "") -> Tree:
     for name, value in values.items():
         if name not in known:
             raise SettingsError(_unknown(prefix, str(name), list(known)))
-        current = getattr(settings, name)
-        changes[name] = merged(current, value, f"{prefix}{name}.") if is_dataclass(current) else _checked(prefix + name, value, known[name])
+        current, full = getattr(settings, name), prefix + name
+        changes[name] = merged(current, value, full + ".") if is_dataclass(current) else _checked(full, value, known[name])
     return replace(settings, **changes)  # type: ignore[type-var]
 
 
@@ -99,7 +99,8 @@ def parameters_page(settings: Any) -> str:
             lines += ["", f"## {stage}", "", "| name | default | allowed | at run time | meaning |", "|---|---|---|---|---|"]
         meta = knob.field.metadata
         changeable = "no" if meta.get("read_only") else "yes"
-        lines.append(f"| `{name}` | `{_scalar(knob.value)}` | {allowed(knob.field)} | {changeable} | {meta.get('description', '')} |")
+        cells = (f"`{name}`", f"`{_scalar(knob.value)}`", allowed(knob.field), changeable, meta.get("description", ""))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

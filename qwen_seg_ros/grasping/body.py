@@ -17,7 +17,7 @@ from qwen_seg_ros.grasping.visibility import SeenSurface
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
 
 VIRTUAL_WEIGHT = 0.4  # a mirrored point is a guess
-MIN_HIDDEN_SHARE = 0.5  # of the mirrored points, else the object is not symmetric
+MAX_FREE_SHARE = 0.5  # of the mirrored points may lie where the camera saw through, else the object is not symmetric
 RESIDUE_M = 0.0075  # unnamed scene points this near to the target are its own ragged edge
 
 
@@ -64,7 +64,8 @@ def body_of(target: ObjectCloud, scene: Scene) -> Body:
     whole = np.concatenate([points, mirrored])
     residue = (scene.object_ids[others] == 0) & _near(around[others], whole)
     weights = np.repeat(np.float32([1, VIRTUAL_WEIGHT]), [len(points), len(mirrored)])
-    table = scene.support.moved(local_from_frame) if scene.support else Plane(np.array([0.0, 0.0, 1.0]), -float(points[:, 2].min()))
+    lowest = Plane(np.array([0.0, 0.0, 1.0]), -float(points[:, 2].min()))
+    table = scene.support.moved(local_from_frame) if scene.support else lowest
     return Body(frame_from_local, whole, np.concatenate([normals, mirrored_normals]), weights, around[others][~residue], table,
                 target.box.size_m / 2, seen)
 
@@ -72,10 +73,10 @@ def body_of(target: ObjectCloud, scene: Scene) -> Body:
 def _mirrored(points: Points, normals: Points, seen: SeenSurface) -> tuple[Points, Points]:
     """The seen side turned by 180 degrees about the box's vertical axis, where the camera could not see."""
     turn = np.array([-1, -1, 1], np.float32)
-    hidden = ~seen.free(points * turn)
-    if hidden.mean() < MIN_HIDDEN_SHARE:
-        hidden[:] = False
-    return points[hidden] * turn, normals[hidden] * turn
+    copy = points * turn
+    symmetric = seen.free(copy).mean() < MAX_FREE_SHARE
+    hidden = seen.hidden(copy) & symmetric
+    return copy[hidden], normals[hidden] * turn
 
 
 def _near(points: Points, others: Points) -> NDArray[np.bool_]:

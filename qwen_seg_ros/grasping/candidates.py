@@ -15,7 +15,7 @@ from qwen_seg_ros.grasping.gripper import Gripper
 from qwen_seg_ros.grasping.settings import GraspSettings
 
 BIN_M = 0.002  # resolution along the closing direction
-BITES_M = (0.012, 0.02, 0.03, 0.042)  # how far the fingertips go below the top, besides the least bite
+BITES_M = (0.012, 0.022, 0.036)  # how far the fingertips go below the top, besides the least bite
 NOTHING = -1e3  # height of an empty column
 
 Floats = NDArray[np.float32]
@@ -115,7 +115,8 @@ def _skylines(body: Body, yaws: NDArray, finger_width_m: float, step_m: float) -
 def _tip_levels(body: Body, yaws: NDArray, strips_m: NDArray, tops: Floats, gripper: Gripper,
                 settings: GraspSettings) -> tuple[Floats, NDArray[np.bool_]]:
     """Fingertip levels (T, S, D) below each strip's top, cut off above the table, and which of them are new."""
-    bites = np.array([settings.min_bite_m, *(b for b in BITES_M if settings.min_bite_m < b < gripper.finger_length_m)], np.float32)
+    deeper = [bite for bite in BITES_M if settings.min_bite_m < bite < gripper.finger_length_m]
+    bites = np.array([settings.min_bite_m, *deeper], np.float32)
     places = np.stack([-np.sin(yaws), np.cos(yaws)], 1)[:, None] * strips_m[:, None]
     lowest = body.table_z(places) + settings.table_clearance_m + 1e-4
     tips = np.maximum(tops[..., None] - bites, lowest[..., None]).astype(np.float32)

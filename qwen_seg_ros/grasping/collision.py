@@ -15,17 +15,18 @@ from qwen_seg_ros.grasping.gripper import Gripper
 from qwen_seg_ros.grasping.settings import GraspSettings
 
 MAX_CELLS = 2048
+FINGER_GROW, PART_GROW = 1, 2  # voxels by which obstacles are grown for the fingers and for the rest of the hand
 INSIDE_POWER = 3.0  # the outline of boxes and of round things alike: between an ellipse and a rectangle
 
 
 class HeightMap:
-    """Highest point per cell of `cell_m`, each cell grown by `grow` cells."""
+    """Highest of `points` (N, 3) per cell of `cell_m`, each cell grown by `grow` cells."""
 
     def __init__(self, points: Points, cell_m: float, grow: int) -> None:
         self._cell_m = cell_m
-        self._low = points[:, :2].min(axis=0) - (grow + 1) * cell_m if len(points) else np.zeros(2, np.float32)
-        cells = np.floor((points[:, :2] - self._low) / cell_m).astype(int)
-        size = np.minimum(cells.max(axis=0, initial=0) + grow + 2, MAX_CELLS)
+        self._low = points[:, :2].min(axis=0) - np.float32((grow + 1.5) * cell_m) if len(points) else np.zeros(2, np.float32)
+        cells = ((points[:, :2] - self._low) / cell_m).astype(np.int32)
+        size = np.minimum(cells.max(axis=0, initial=0) + grow + 3, MAX_CELLS)
         self._top = np.full(size, NOTHING, np.float32)
         fits = (cells < size).all(axis=1)
         np.maximum.at(self._top, tuple(cells[fits].T), points[fits, 2])
@@ -33,23 +34,28 @@ class HeightMap:
 
     def top(self, xy: NDArray) -> NDArray[np.float32]:
         """Highest point (...) near places (..., 2); `NOTHING` where the map is empty."""
-        cells = np.floor((xy - self._low) / self._cell_m).astype(int)
-        inside = ((cells >= 0) & (cells < self._top.shape)).all(axis=-1)
-        cells[~inside] = 0
-        return np.where(inside, self._top[cells[..., 0], cells[..., 1]], np.float32(NOTHING))
+        rows, columns = self._top.shape  # the outermost cells are empty: places outside are moved there
+        row = np.clip((xy[..., 0] - self._low[0]) * (1 / self._cell_m), 0, rows - 1).astype(np.int32)
+        column = np.clip((xy[..., 1] - self._low[1]) * (1 / self._cell_m), 0, columns - 1).astype(np.int32)
+        return self._top.ravel().take(row * columns + column)
 
 
 def undersides(candidates: Candidates, gripper: Gripper, settings: GraspSettings, fingers: bool) -> NDArray[np.float32]:
     """Sample points (C, K, 3) in the local frame on the lower faces of the fingers, or of the fixed parts."""
     boxes = gripper.boxes(0.0)
-    faces = [_grid(box, 2 * settings.voxel_m) for box in (boxes[:2] if fingers else boxes[2:])]
+    step_m = 2 * settings.voxel_m * (FINGER_GROW if fingers else PART_GROW)  # what the grown map leaves no gaps at
+    faces = [_grid(box, step_m) for box in (boxes[:2] if fingers else boxes[2:])]
     hand = np.concatenate(faces) if faces else np.zeros((0, 3))
+    hand = hand.astype(np.float32)
     y = np.broadcast_to(hand[:, 1], (len(candidates), len(hand)))
     if fingers:  # move them apart
         y = y + np.sign(hand[:, 1]) * candidates.opening_m(gripper, settings)[:, None] / 2
-    xy = candidates.centre_xy[:, None] + candidates.closing[:, None] * y[..., None] + candidates.along[:, None] * hand[:, :1]
-    z = (candidates.tip_z + gripper.tip_beyond_tcp_m)[:, None] - hand[:, 2]
-    return np.concatenate([xy, z[..., None]], axis=2).astype(np.float32)
+    points = np.empty((len(candidates), len(hand), 3), np.float32)
+    centre, closing, along = candidates.centre_xy, candidates.closing, candidates.along
+    for k in range(2):
+        points[..., k] = centre[:, None, k] + closing[:, None, k] * y + along[:, None, k] * hand[:, 0]
+    points[..., 2] = (candidates.tip_z + gripper.tip_beyond_tcp_m)[:, None] - hand[:, 2]
+    return points
 
 
 def _grid(box: NDArray, step_m: float) -> NDArray[np.float64]:

@@ -20,7 +20,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Contacts:
-    """angle_rad: (C,) the larger angle between a contact's normal and the closing direction. support: (C,) 0..1 how much of both sides was seen."""
+    """angle_rad: (C,) the larger angle between a contact's normal and the closing direction.
+
+    support: (C,) 0..1 how much of both sides was seen.
+    """
 
     angle_rad: Floats
     support: Floats
@@ -43,22 +46,29 @@ def find_contacts(candidates: Candidates, body: Body, gripper: Gripper) -> Conta
 def _side(out: Floats, end: Floats, b: Floats, held: NDArray, points: Floats, normals: Floats, weights: Floats,
           candidates: Candidates, sign: float) -> tuple[Floats, Floats]:
     """Angle and support (C,) of the side where `out`, the coordinate towards this finger, is largest."""
-    outward = sign * (candidates.closing @ normals[:, :2].T)  # (C, N) the normal's share towards the finger
     near = held & (out > (end - CONTACT_M)[:, None])
-    sure = near & (points[:, 2] < (candidates.top_z - EDGE_M)[:, None]) & (outward > 0.1)
-    weight = sure * weights
-    total = weight.sum(axis=1)
-    mean = weight @ normals
+    row, column = np.nonzero(near & (points[:, 2] < (candidates.top_z - EDGE_M)[:, None]))
+    outward = sign * np.einsum("ij,ij->i", candidates.closing[row], normals[column, :2])  # a normal's share towards the finger
+    row, column = row[outward > 0.1], column[outward > 0.1]
+    total = np.bincount(row, weights[column], len(end))
+    mean = np.stack([np.bincount(row, weights[column] * normals[column, k], len(end)) for k in range(3)], axis=1)
     cosine = sign * (mean[:, :2] * candidates.closing).sum(axis=1) / np.maximum(np.linalg.norm(mean, axis=1), 1e-9)
-    seen = np.arccos(np.clip(cosine, -1, 1))
-    return np.where(total >= MIN_EVIDENCE, seen, _outline_angle(out, b, held, end)), np.minimum(total / FULL_SUPPORT, 1)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    unseen = np.flatnonzero(total < MIN_EVIDENCE)
+    angle[unseen] = _outline_angle(out[unseen], b[unseen], held[unseen])
+    return angle, np.minimum(total / FULL_SUPPORT, 1)
 
 
-def _outline_angle(out: Floats, b: Floats, held: NDArray, end: Floats) -> Floats:
+def _outline_angle(out: Floats, b: Floats, held: NDArray) -> Floats:
     """Angle between an upright wall and the closing direction, from how far the piece reaches on either half of the finger."""
-    nowhere = np.float32(-1e3)
-    reach = [np.where(held & half, out, nowhere).max(axis=1, initial=nowhere) for half in (b < 0, b >= 0)]
-    middle = [np.sum(b * (held & half), axis=1) / np.maximum(np.sum(held & half, axis=1), 1) for half in (b < 0, b >= 0)]
-    known = (reach[0] > nowhere) & (reach[1] > nowhere)
-    slope = (reach[1] - reach[0]) / np.maximum(middle[1] - middle[0], 0.004)
-    return np.where(known, np.arctan(np.abs(slope)), np.float32(np.pi / 4))
+    ends = [_reach(out, b, held & half) for half in (b < 0, b >= 0)]
+    (reach_0, middle_0, known_0), (reach_1, middle_1, known_1) = ends
+    slope = (reach_1 - reach_0) / np.maximum(middle_1 - middle_0, 0.004)
+    return np.where(known_0 & known_1, np.arctan(np.abs(slope)), np.pi / 4)
+
+
+def _reach(out: Floats, b: Floats, chosen: NDArray) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """How far the chosen points (C, N) of every row reach, the middle of their b, and whether there are any."""
+    number = chosen.sum(axis=1)
+    reach = np.where(chosen, out, np.float32(-1e3)).max(axis=1, initial=-1e3)
+    return reach, np.einsum("ij,ij->i", b, chosen.astype(np.float32)) / np.maximum(number, 1), number > 0

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from qwen_seg_ros.errors import SettingsError
 
 FOLDER = Path(__file__).resolve().parent / "grippers"
-LENGTHS = ("min_opening_m", "max_opening_m", "finger_width_m", "finger_thickness_m", "pad_height_m", "tip_beyond_tcp_m", "palm_above_tcp_m")
+LENGTHS = (
+    "min_opening_m", "max_opening_m", "finger_width_m", "finger_thickness_m", "pad_height_m", "tip_beyond_tcp_m", "palm_above_tcp_m",
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Gripper:
             if not isinstance(value, int | float) or not 0 <= value < 1 or (value == 0 and name != "min_opening_m"):
                 raise SettingsError(f"gripper {self.name}: {name} must be a length in metres above 0 and below 1, got {value!r}")
         if self.min_opening_m >= self.max_opening_m:
-            raise SettingsError(f"gripper {self.name}: min_opening_m must be below max_opening_m, got {self.min_opening_m}, {self.max_opening_m}")
+            openings = f"{self.min_opening_m} and {self.max_opening_m}"
+            raise SettingsError(f"gripper {self.name}: min_opening_m must be below max_opening_m, got {openings}")
 
     @property
     def finger_length_m(self) -> float:
@@ -87,7 +90,8 @@ def _from_yaml(path: Path, values: Any) -> Gripper:
     try:
         parts = tuple(Part(_vector(part["centre_m"]), _vector(part["size_m"])) for part in values.get("parts") or ())
     except (KeyError, TypeError, ValueError) as error:
-        raise SettingsError(f"{path}: every part needs centre_m and size_m with three numbers each, got {values['parts']!r}") from error
+        given = values["parts"]
+        raise SettingsError(f"{path}: every part needs centre_m and size_m with three numbers each, got {given!r}") from error
     return Gripper(**{**values, "name": str(values["name"]), "parts": parts})
 
 

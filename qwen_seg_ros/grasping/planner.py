@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from qwen_seg_ros.geometry.transform import transform
 from qwen_seg_ros.grasping.body import Body, body_of
 from qwen_seg_ros.grasping.candidates import Candidates, propose
-from qwen_seg_ros.grasping.collision import HeightMap, below_table, finger_in_unknown, hits, undersides
+from qwen_seg_ros.grasping.collision import FINGER_GROW, PART_GROW, HeightMap, below_table, finger_in_unknown, hits, undersides
 from qwen_seg_ros.grasping.contacts import Contacts, find_contacts
 from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
 from qwen_seg_ros.grasping.gripper import Gripper
@@ -15,7 +15,7 @@ from qwen_seg_ros.grasping.settings import GraspSettings
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
 
 MIN_POINTS = 10
-CLEARANCE_VOXELS = 3  # how far around the hand free space is welcome
+CLEARANCE_VOXELS = 4  # how far around the fingers free space is welcome
 MAX_HEIGHT_M = 0.3  # what floats higher above the object is left to the motion planner
 
 
@@ -26,7 +26,8 @@ def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: G
     surfaces outside the friction cone. `rejected` counts what fell out by reason; `message` says in words why nothing is left.
     """
     if len(target.points_m) < MIN_POINTS:
-        return GraspPlan(target.id, target.phrase, (), {}, f"only {len(target.points_m)} points of the object were seen; move the camera nearer")
+        message = f"only {len(target.points_m)} points of the object were seen; move the camera nearer"
+        return GraspPlan(target.id, target.phrase, (), {}, message)
     body = body_of(target, scene)
     proposed = propose(body, gripper, settings)
     rejected: dict[str, int] = {}
@@ -37,10 +38,12 @@ def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: G
     scores = score(terms)
     chosen = distinct(candidates, scores, settings)
     _count(rejected, "like a better one", len(candidates) - len(chosen))
-    openings = candidates.opening_m(gripper, settings)
+    best = candidates.take(np.array(chosen, int))
     grasps = tuple(
-        _grasp(candidates, k, openings[k], scores[k], {n: float(v[k]) for n, v in terms.items()}, body, gripper, settings) for k in chosen)
-    message = "" if grasps else _why_none(proposed, body, gripper, settings, rejected)
+        _grasp(best, k, float(scores[c]), {name: float(term[c]) for name, term in terms.items()}, body, gripper, settings)
+        for k, c in enumerate(chosen)
+    )
+    message = "" if grasps else _why_none(body, gripper, settings, rejected)
     return GraspPlan(target.id, target.phrase, grasps, rejected, message)
 
 
@@ -58,16 +61,17 @@ def _free(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspS
           rejected: dict[str, int]) -> tuple[Candidates, NDArray]:
     """Candidates whose hand reaches its place without touching anything, and the share of free space around it."""
     tips, palm = (undersides(candidates, gripper, settings, fingers) for fingers in (True, False))
-    hand = np.concatenate([tips, palm], axis=1)
     obstacles = body.obstacles[body.obstacles[:, 2] < body.half_size[2] + MAX_HEIGHT_M]
     checks = {
         "below the table": below_table(tips, body, settings),
-        "hits the scene": hits(hand, HeightMap(obstacles, settings.voxel_m, 1)).any(axis=1),
-        "palm hits the object": hits(palm, HeightMap(body.points, settings.voxel_m, 0)).any(axis=1),
+        "hits the scene": np.concatenate([
+            hits(tips, HeightMap(obstacles, settings.voxel_m, FINGER_GROW)), hits(palm, HeightMap(obstacles, settings.voxel_m, PART_GROW)),
+        ], axis=1).any(axis=1),
+        "palm hits the object": hits(palm, HeightMap(body.points, settings.voxel_m, PART_GROW)).any(axis=1),
         "finger in unseen space": finger_in_unknown(candidates, body, gripper, settings),
     }
     keep = np.flatnonzero(_passed(checks, rejected))
-    clearance = 1 - hits(hand[keep], HeightMap(obstacles, settings.voxel_m, CLEARANCE_VOXELS)).mean(axis=1)
+    clearance = 1 - hits(tips[keep], HeightMap(obstacles, settings.voxel_m, CLEARANCE_VOXELS)).mean(axis=1)
     return candidates.take(keep), clearance
 
 
@@ -93,8 +97,9 @@ def _count(rejected: dict[str, int], reason: str, number: int) -> None:
         rejected[reason] = rejected.get(reason, 0) + number
 
 
-def _grasp(candidates: Candidates, k: int, opening_m: float, value: float, terms: dict[str, float], body: Body, gripper: Gripper,
+def _grasp(candidates: Candidates, k: int, value: float, terms: dict[str, float], body: Body, gripper: Gripper,
            settings: GraspSettings) -> Grasp:
+    opening_m = candidates.opening_m(gripper, settings)[k]
     x, y, z = np.array([*candidates.along[k], 0.0]), np.array([*candidates.closing[k], 0.0]), np.array([0.0, 0.0, -1.0])
     centre = np.array([*candidates.centre_xy[k], candidates.tip_z[k] + gripper.tip_beyond_tcp_m])
     pose = body.frame_from_local @ transform(np.stack([x, y, z], axis=1), centre)
@@ -103,20 +108,25 @@ def _grasp(candidates: Candidates, k: int, opening_m: float, value: float, terms
     return Grasp(pose, pregrasp, float(opening_m), float(np.clip(value, 0, 1)), strategy, terms)
 
 
-def _why_none(proposed: Candidates, body: Body, gripper: Gripper, settings: GraspSettings, rejected: dict[str, int]) -> str:
-    """The reason of most refusals, in words and numbers."""
-    reason = max(rejected, key=lambda name: rejected[name], default="too low")
-    height_cm = 100 * float((body.points[:, 2] - body.table_z(body.points[:, :2])).max())
-    widest = proposed.width_m.min(initial=np.inf) * 100
+def _why_none(body: Body, gripper: Gripper, settings: GraspSettings, rejected: dict[str, int]) -> str:
+    """The reason that stands in the way, in words and numbers."""
+    height_m = float((body.points[:, 2] - body.table_z(body.points[:, :2])).max())
+    width_m = 2 * float(body.half_size[:2].min())
     words = {
-        "too wide": f"the object is {widest:.0f} cm wide where it is narrowest, the gripper opens {100 * gripper.max_opening_m:.0f} cm",
+        "too low": f"the object is {1000 * height_m:.0f} mm high; the fingertips stay {1000 * settings.table_clearance_m:.0f} mm "
+                   f"above the table and must reach {1000 * settings.min_bite_m:.0f} mm below its top",
+        "too wide": f"the object is {100 * width_m:.1f} cm wide, the gripper opens {100 * gripper.max_opening_m:.1f} cm",
         "too thin": f"the pieces between the fingers are thinner than {1000 * settings.min_width_m:.0f} mm",
-        "too low": f"the object is {10 * height_cm:.0f} mm high; the fingertips stay {1000 * settings.table_clearance_m:.0f} mm above the "
-                   f"table and need to reach {1000 * settings.min_bite_m:.0f} mm below its top",
         "below the table": "the fingertips would touch the table",
         "hits the scene": "the hand would hit what stands around the object; clear some space",
         "palm hits the object": "the palm would hit the object before the fingers hold it",
         "finger in unseen space": "a finger would go where the camera could not see; look from higher up",
         "surfaces slope": "the surfaces between the fingers slope too much for the friction of the pads",
     }
+    if height_m < settings.table_clearance_m + settings.min_bite_m:
+        reason = "too low"
+    elif width_m > gripper.max_opening_m - settings.width_margin_m:
+        reason = "too wide"
+    else:  # every object has sides that are too wide; what stopped the others is of interest
+        reason = max(rejected, key=lambda name: rejected[name] * (name != "too wide"), default="too thin")
     return f"no grasp from above: {words[reason]}"

@@ -10,6 +10,7 @@ from qwen_seg_ros.geometry.transform import rotation_with_z
 CELL_M = 0.006  # a little over the spacing of the clouds, so that surfaces have no holes
 MARGIN_M = 0.004
 MAX_CELLS = 512
+FAR_M = 1e3
 
 
 class SeenSurface:
@@ -27,19 +28,26 @@ class SeenSurface:
         cells, depth = self._project(points)
         self._low = np.clip(cells.min(axis=0) - 2, -MAX_CELLS, MAX_CELLS)
         width, height = np.clip(cells.max(axis=0) - self._low + 3, 5, MAX_CELLS)
-        self._depth = np.full((height, width), 1e3, np.float32)
+        self._depth = np.full((height, width), FAR_M, np.float32)
         column, row, inside = self._index(cells)
         np.minimum.at(self._depth, (row[inside], column[inside]), depth[inside])
         self._depth = cv2.erode(self._depth, np.ones((3, 3), np.uint8))  # the nearest of the neighbours: cautious, closes holes
 
     def free(self, points: NDArray) -> NDArray[np.bool_]:
         """Points (..., 3) that lie clearly in front of everything seen along their ray, bool (...)."""
-        flat = points.reshape(-1, 3).astype(np.float32)
-        cells, depth = self._project(flat)
+        return self._ahead(points) > MARGIN_M
+
+    def hidden(self, points: NDArray) -> NDArray[np.bool_]:
+        """Points (..., 3) that lie clearly behind something seen along their ray, bool (...)."""
+        return self._ahead(points) < -MARGIN_M
+
+    def _ahead(self, points: NDArray) -> NDArray[np.float32]:
+        """How far points (..., 3) lie in front of the seen surface."""
+        cells, depth = self._project(points.reshape(-1, 3).astype(np.float32))
         column, row, inside = self._index(cells)
-        limit = np.full(len(flat), 1e3, np.float32)
+        limit = np.full(len(depth), FAR_M, np.float32)
         limit[inside] = self._depth[row[inside], column[inside]]
-        return (depth < limit - MARGIN_M).reshape(points.shape[:-1])
+        return (limit - depth).reshape(points.shape[:-1])
 
     def _project(self, points: NDArray) -> tuple[NDArray, NDArray]:
         """Cells (N, 2) as column, row and distance along the axis (N,)."""

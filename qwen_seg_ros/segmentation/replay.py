@@ -72,7 +72,8 @@ def load_answers(folder: Path) -> dict[str, SegmentationResult]:
         stored = json.loads(path.read_text())
         return {text: _from_json(text, answer) for text, answer in stored.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be replayed ({type(error).__name__}: {error}); save_answers writes such files") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path} cannot be replayed ({reason}); save_answers writes such files") from error
 
 
 def _to_json(result: SegmentationResult) -> dict:
