@@ -17,7 +17,7 @@ setup:
 	@python3 tools/set_up.py
 
 demo: setup
-	@$(RUN) python tools/demo.py $(ARGS)
+	@$(RUN) python demo/run_demo.py $(ARGS)
 
 test: setup
 	@$(RUN) python -m pytest $(ARGS)
