@@ -14,12 +14,12 @@ from lifecycle_msgs.msg import Transition
 from node_support.fixtures import QUICK, Scene
 from node_support.process import NodeProcess
 from node_support.robot import EXTRAS, Robot
-from qwen_seg_ros.action import FindGraspTargets
-from qwen_seg_ros.msg import Status
-from qwen_seg_ros.srv import Segment
 from std_srvs.srv import SetBool
 
+from qwen_seg_ros.action import FindGraspTargets
+from qwen_seg_ros.msg import Status
 from qwen_seg_ros.ros.messages_in import stamp_ns
+from qwen_seg_ros.srv import Segment
 
 pytest_plugins = ("node_support.fixtures",)
 
@@ -87,8 +87,8 @@ def test_the_service_plans_grasps_only_when_asked(robot: Robot, scene: Scene) ->
 def test_the_action_tells_its_stages_and_succeeds(robot: Robot, scene: Scene) -> None:
     stages: list[int] = []
     robot.spin_until(robot.action.server_is_ready)
-    sent = robot.action.send_goal_async(
-        FindGraspTargets.Goal(instruction="the box", plan_grasps=True), feedback_callback=lambda m: stages.append(m.feedback.stage))
+    goal = FindGraspTargets.Goal(instruction="the box", plan_grasps=True)
+    sent = robot.action.send_goal_async(goal, feedback_callback=lambda m: stages.append(m.feedback.stage))
     robot.spin_until(sent.done, scene.shot())
     result = sent.result().get_result_async()
     robot.spin_until(result.done, scene.shot())
@@ -203,20 +203,27 @@ def test_parameters_carry_description_and_range(robot: Robot) -> None:
     assert robot.set_parameter("lifting.voxel_m", 0.005)[0] and robot.parameter("lifting.voxel_m") == 0.005
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_interrupt_ends_it_with_exit_code_0(scene: Scene, tmp_path: Path, waits: bool) -> None:
+def test_interrupt_ends_it_with_exit_code_0(scene: Scene, tmp_path: Path) -> None:
     """In the unconfigured state, and active with a request in flight."""
-    settings = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, "frame_timeout_s": 60.0, "autostart": waits}
-    process = NodeProcess(f"ends_{waits}".lower(), tmp_path / "log", settings)
-    other = Robot(process.name)
+    settings = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, "frame_timeout_s": 60.0}
+    processes = {
+        state: NodeProcess(f"ends_{state}", tmp_path / state, settings | {"autostart": state == "active"})
+        for state in ("unconfigured", "active")
+    }
+    robots = {state: Robot(process.name) for state, process in processes.items()}
     try:
-        assert other.state() == ("active" if waits else "unconfigured")
-        if waits:
-            other.spin_until(other.connected)
-            other.say("the box")
-            time.sleep(0.5)
-        process.interrupt()
-        assert process.exit_code() == 0 and "Traceback" not in process.log
+        for state, other in robots.items():
+            assert other.state() == state
+        waiting = robots["active"].begin(Segment, "segment", Segment.Request(instruction="the box"))
+        robots["active"].spin_until(lambda: True)
+        time.sleep(0.5)
+        for process in processes.values():
+            process.interrupt()
+        for process in processes.values():
+            assert process.exit_code() == 0 and "Traceback" not in process.log, process.log
+        assert not waiting.done()
     finally:
-        other.close()
-        process.stop()
+        for other in robots.values():
+            other.close()
+        for process in processes.values():
+            process.stop()

@@ -29,7 +29,7 @@ _JUMP_NS = 1_000_000_000  # a stamp this much older than the newest one means th
 
 @dataclass
 class Counters:
-    """Since the start: messages per stream, pairs made, frames replaced unseen, resets of time."""
+    """Since the node was activated: messages per stream, pairs made, frames replaced unseen, resets of time."""
 
     images: int = 0
     depths: int = 0
@@ -114,8 +114,9 @@ class FrameSource:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget every image; the calibration stays."""
+        """Begin again with every count at zero; only the calibration stays."""
         with self._changed:
+            self.counters = Counters()
             self._forget_images()
 
     def wake(self) -> None:
@@ -144,15 +145,17 @@ class FrameSource:
     def missing(self) -> str:
         """Why there is no view: which topic is silent, or what does not fit together."""
         with self._changed:
-            count, frame_id = self.counters, self._image_frame_id()
+            topics, count, frame_id = self._topics, self.counters, self._image_frame_id()
             arrived = f"{count.images} images, {count.depths} depth images and {count.infos} camera_infos arrived"
             if not self._colour.messages:
-                return f"no image on {self._topics['image']}; {arrived}; check the topic name (remap `image`) and that the camera runs"
-            if self._age(self._colour.messages[-1][0]) > self._allowed_age():
-                return f"the last image on {self._topics['image']} came {self._age(self._colour.messages[-1][0]):.1f} s ago; {arrived}"
+                return f"no image on {topics['image']}; {arrived}; check the topic name (remap `image`) and that the camera runs"
+            age = self._age(self._colour.messages[-1][0])
+            if age > self._allowed_age():
+                return f"the last image on {topics['image']} came {age:.1f} s ago; {arrived}"
             if frame_id not in self._infos:
                 others = f" (only for {', '.join(map(repr, self._infos))})" if self._infos else ""
-                return f"no camera_info for frame {frame_id!r} on {self._topics['camera_info']}{others}; {arrived}, {count.pairs} pairs matched"
+                where = f"for frame {frame_id!r} on {topics['camera_info']}{others}"
+                return f"no camera_info {where}; {arrived}, {count.pairs} pairs matched"
             return f"no whole frame yet; {arrived}; {self._pairing()}"
 
     def seconds_since_image(self) -> float | None:
@@ -175,7 +178,7 @@ class FrameSource:
     def _match(self) -> None:
         """Pair the newest colour image that has a depth image within the tolerance, and note since when images go without."""
         waiting_since = None
-        for arrived, image in reversed(self._colour.messages):
+        for arrived, image in sorted(self._colour.messages, key=lambda entry: -stamp_ns(entry[1].header.stamp)):
             depth, gap_s = self._nearest_depth(image)
             if depth is not None and gap_s <= self._settings().sync_tolerance_s:
                 self._set_pair(arrived, image, depth)
@@ -220,7 +223,8 @@ class FrameSource:
             return f"no depth image on {self._topics['depth']} ({self.counters.depths} arrived so far)"
         gaps = [self._nearest_depth(image)[1] for _, image in self._colour.messages]
         gap = f"; nearest stamps differ by {min(gaps):.3g} s, allowed are {self._settings().sync_tolerance_s:g} s" if gaps else ""
-        return f"{self.counters.images} colour and {self.counters.depths} depth images arrived, {self.counters.pairs} pairs matched{gap}"
+        count = self.counters
+        return f"{count.images} colour and {count.depths} depth images arrived, {count.pairs} pairs matched{gap}"
 
     def _image_frame_id(self) -> str:
         return self._colour.messages[-1][1].header.frame_id if self._colour.messages else ""

@@ -1,7 +1,7 @@
 """What RViz shows: boxes with names, and the best grasps as little hands."""
 
 import numpy as np
-from geometry_msgs.msg import Point, Vector3
+from geometry_msgs.msg import Point
 from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
@@ -46,7 +46,8 @@ def _name(head: Header, item: ObjectCloud) -> Marker:
 def _hand(head: Header, number: int, grasp: Grasp) -> Marker:
     """Approach line, palm and two fingers; green = good, red = poor."""
     score = float(np.clip(grasp.score, 0, 1))
-    marker = Marker(header=head, ns="grasps", id=number, type=Marker.LINE_LIST, pose=pose_message(grasp.pose), scale=Vector3(x=0.003))
+    marker = Marker(header=head, ns="grasps", id=number, type=Marker.LINE_LIST, pose=pose_message(grasp.pose))
+    marker.scale.x = 0.003
     marker.color = ColorRGBA(r=1.0 - score, g=score, b=0.1, a=1.0)
     marker.points = [Point(x=float(x), y=float(y), z=float(z)) for x, y, z in _hand_lines(grasp)]
     return marker

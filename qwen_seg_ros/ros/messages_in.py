@@ -18,7 +18,7 @@ _COLOUR = {  # encoding: (channels, OpenCV conversion to RGB; None = already RGB
     "bgra8": (4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, cv2.COLOR_GRAY2RGB),
 }
-_DEPTH = {"16UC1": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
+_DEPTH: dict[str, np.dtype] = {"16UC1": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
 _FISHEYE = {"equidistant", "fisheye"}
 _PINHOLE = {"plumb_bob", "rational_polynomial", "thin_prism", ""}
 
@@ -38,7 +38,7 @@ def rgb_from_image(msg: Image) -> RgbImage:
         return _rgb_by_cv_bridge(msg)
     channels, conversion = _COLOUR[msg.encoding]
     pixels = _pixels(msg, np.dtype(np.uint8), channels)
-    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    return pixels if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion))
 
 
 def depth_from_image(msg: Image) -> DepthImage:
@@ -77,8 +77,8 @@ def camera_from_info(msg: CameraInfo, rectified: bool = False) -> Camera:
     matrix = np.array(msg.p, np.float64).reshape(3, 4) if rectified else np.array(msg.k, np.float64).reshape(3, 3)
     if not matrix[0, 0] > 0:
         raise InvalidInputError(
-            f"camera_info is not calibrated: {'P' if rectified else 'K'}[0] is {matrix[0, 0]:g} for a {msg.width}x{msg.height} image; "
-            "calibrate the camera or load its calibration in the driver"
+            f"camera_info is not calibrated: {'P' if rectified else 'K'}[0] is {matrix[0, 0]:g} for a "
+            f"{msg.width}x{msg.height} image; calibrate the camera or load its calibration in the driver"
         )
     distortion = () if rectified else tuple(float(d) for d in msg.d)
     return _cropped_and_binned(msg, matrix, distortion, msg.distortion_model in _FISHEYE)
@@ -98,11 +98,11 @@ def _cropped_and_binned(msg: CameraInfo, matrix: NDArray, distortion: tuple[floa
 def _pixels(msg: Image, dtype: np.dtype, channels: int) -> NDArray:
     """View of the message's bytes, (H, W, channels), native or big endian as the message says; rows may be padded."""
     row = msg.width * channels * dtype.itemsize
-    needed = msg.step * (msg.height - 1) + row
+    needed = msg.step * max(msg.height - 1, 0) + row
     if msg.width == 0 or msg.height == 0 or msg.step < row or len(msg.data) < needed:
         raise InvalidInputError(
-            f"{msg.encoding} image of {msg.width}x{msg.height} needs a step of at least {row} and at least {needed if needed > 0 else row} "
-            f"bytes, got step {msg.step} and {len(msg.data)} bytes"
+            f"{msg.encoding} image of {msg.width}x{msg.height} needs a step of at least {row} and at least {needed} bytes, "
+            f"got step {msg.step} and {len(msg.data)} bytes"
         )
     order = dtype.newbyteorder(">" if msg.is_bigendian else "<")
     strides = (msg.step, channels * dtype.itemsize, dtype.itemsize)

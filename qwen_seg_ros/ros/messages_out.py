@@ -38,7 +38,7 @@ def header(stamp_ns: int, frame_id: str) -> Header:
 def byte_array(values: NDArray) -> array:
     """The bytes of an array, ready for a `uint8[]` field."""
     data = array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast("B") if values.size else b"")
+    data.frombytes(np.ascontiguousarray(values).data.cast("B") if values.size else b"")
     return data
 
 
@@ -109,7 +109,9 @@ def _scene_object(head: Header, item: ObjectCloud) -> SceneObject:
     )
 
 
-def grasp_target_array(head: Header, instruction: str, status: Status, gripper: str, plans: Iterable[GraspPlan]) -> GraspTargetArray:
+def grasp_target_array(
+    head: Header, instruction: str, status: Status, gripper: str, plans: Iterable[GraspPlan]
+) -> GraspTargetArray:
     """The grasps of all objects in one list, best first."""
     targets = [(plan, grasp) for plan in plans for grasp in plan.grasps]
     targets.sort(key=lambda pair: -pair[1].score)
@@ -160,9 +162,9 @@ def printable(text: str, limit: int = 500) -> str:
 
 
 def _fields(layout: np.dtype) -> list[PointField]:
-    kinds = {"rgb": PointField.FLOAT32, "object_id": PointField.UINT32}
-    names = layout.names or ()
-    return [PointField(name=n, offset=layout.fields[n][1], datatype=kinds.get(n, PointField.FLOAT32), count=1) for n in names]  # type: ignore[index]
+    kinds = {"object_id": PointField.UINT32}
+    places = (layout.fields or {}).items()
+    return [PointField(name=n, offset=at[1], datatype=kinds.get(n, PointField.FLOAT32), count=1) for n, at in places]
 
 
 def _xyz(values: NDArray) -> dict[str, float]:

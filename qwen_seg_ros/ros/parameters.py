@@ -1,6 +1,6 @@
-"""Settings <-> ROS parameters: names, types, ranges and descriptions come from the settings dataclasses, nothing is written twice.
+"""Settings <-> ROS parameters: names, types, ranges and descriptions come from the settings dataclasses.
 
-A stage's field is the parameter `<stage>.<field>`; the node's own have no prefix. Integers are accepted for floats, as people write them.
+A stage's field is the parameter `<stage>.<field>`; the node's own have no prefix. Integers do for floats, as people write them.
 """
 
 from array import array
@@ -51,7 +51,8 @@ class NodeSettings:
 def descriptor(item: Field) -> ParameterDescriptor:
     meta = item.metadata
     low, high = meta.get("low"), meta.get("high")
-    message = ParameterDescriptor(description=meta.get("description", ""), read_only=bool(meta.get("read_only")), dynamic_typing=True)
+    message = ParameterDescriptor(dynamic_typing=True, read_only=bool(meta.get("read_only")))
+    message.description = meta.get("description", "")
     if low is None or high is None:
         message.additional_constraints = allowed(item)
     elif isinstance(item.default, float):

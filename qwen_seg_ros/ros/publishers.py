@@ -1,7 +1,8 @@
 """Answers -> topics. Segments, objects and grasps always go out; pictures, clouds and markers only where somebody listens."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -90,21 +91,23 @@ class AnswerMessages:
         return out.objects_cloud(self.header, lifted.objects) if lifted is not None else None
 
 
+Build = Callable[[AnswerMessages], Any]
+ALWAYS = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray, "grasp_pose": PoseStamped}
+ON_DEMAND = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "object_cloud": PointCloud2}
+
+
 class ResultPublishers:
     """One publisher per topic of the answer set; `close` removes them again."""
 
-    ALWAYS = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray, "grasp_pose": PoseStamped}
-    ON_DEMAND = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "object_cloud": PointCloud2}
-
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
-        self._topics: dict[str, tuple[Any, Callable[[AnswerMessages], Any], bool]] = {}
-        for name, kind in (self.ALWAYS | self.ON_DEMAND).items():
-            self._add(name, kind, lambda messages, name=name: getattr(messages, name), name in self.ON_DEMAND)
+        self._topics: list[tuple[Any, Build, bool]] = []  # publisher, what it publishes, only when somebody listens
+        for name, kind in (ALWAYS | ON_DEMAND).items():
+            self._add(name, kind, attrgetter(name), name in ON_DEMAND)
         self._add_detections()
 
     def publish(self, messages: AnswerMessages) -> None:
-        for publisher, build, on_demand in self._topics.values():
+        for publisher, build, on_demand in self._topics:
             if on_demand and publisher.get_subscription_count() == 0:
                 continue
             message = build(messages)
@@ -112,14 +115,14 @@ class ResultPublishers:
                 publisher.publish(message)
 
     def close(self) -> None:
-        for publisher, _, _ in self._topics.values():
+        for publisher, _, _ in self._topics:
             self._node.destroy_lifecycle_publisher(publisher)
         self._topics.clear()
 
-    def _add(self, name: str, kind: type, build: Callable[[AnswerMessages], Any], on_demand: bool) -> None:
+    def _add(self, name: str, kind: type, build: Build, on_demand: bool) -> None:
         options = QoSOverridingOptions.with_default_policies()
-        publisher = self._node.create_lifecycle_publisher(kind, f"~/{name}", RELIABLE, qos_overriding_options=options)
-        self._topics[name] = (publisher, build, on_demand)
+        publisher: Any = self._node.create_lifecycle_publisher(kind, f"~/{name}", RELIABLE, qos_overriding_options=options)
+        self._topics.append((publisher, build, on_demand))
 
     def _add_detections(self) -> None:
         """The common detection messages, where vision_msgs is installed."""
@@ -128,4 +131,8 @@ class ResultPublishers:
         except ImportError:
             return
         for name, (kind, build) in detections.TOPICS.items():
-            self._add(name, kind, lambda m, build=build: build(m.camera_header, m.header, m.result), on_demand=True)
+            self._add(name, kind, partial(_detections, build), on_demand=True)
+
+
+def _detections(build: Callable[[Header, Header, Any], Any], messages: AnswerMessages) -> Any:
+    return build(messages.camera_header, messages.header, messages.result)

@@ -30,8 +30,9 @@ class Answer:
 
 @dataclass(eq=False)
 class Request:
-    """One instruction on its way. `done` gets the answer set exactly once, from any thread; `on_stage` and `cancelled` run in the worker.
+    """One instruction on its way.
 
+    `done` gets the answer set exactly once, from any thread; `on_stage` and `cancelled` run in the worker.
     standing: continuous mode shall apply it to every frame from now on. deadline_s: 0 = none.
     """
 

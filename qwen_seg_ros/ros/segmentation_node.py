@@ -88,7 +88,8 @@ class SegmentationNode(LifecycleNode):
         return self._guarded("shut down", self._release, state, super().on_shutdown)
 
     def _guarded(
-        self, what: str, work: Callable[[], None], state: LifecycleState, base: Callable[[LifecycleState], TransitionCallbackReturn]
+        self, what: str, work: Callable[[], None], state: LifecycleState,
+        base: Callable[[LifecycleState], TransitionCallbackReturn],
     ) -> TransitionCallbackReturn:
         try:
             work()
@@ -151,7 +152,8 @@ class SegmentationNode(LifecycleNode):
             goal.publish_feedback(feedback)
 
         on_stage("waiting")
-        messages = await self._answer(goal.request.instruction, goal.request.plan_grasps, on_stage, lambda: goal.is_cancel_requested)
+        asked = goal.request
+        messages = await self._answer(asked.instruction, asked.plan_grasps, on_stage, lambda: goal.is_cancel_requested)
         if goal.is_cancel_requested:
             goal.canceled()
         elif messages.answer.code in _ANSWERED:
@@ -167,9 +169,10 @@ class SegmentationNode(LifecycleNode):
         cancelled: Callable[[], bool] = lambda: False,
     ) -> AnswerMessages:
         """Through the worker's queue; the executor goes on while the worker thinks."""
-        future: Future = Future(executor=self.executor)
+        future: Any = Future(executor=self.executor)
         future.add_done_callback(lambda _: None)  # wakes the executor, which then sees that the awaiting task can go on
-        request = Request(instruction, plan_grasps, future.set_result, on_stage, cancelled, self.parameters.node_settings.deadline_s)
+        deadline_s = self.parameters.node_settings.deadline_s
+        request = Request(instruction, plan_grasps, future.set_result, on_stage, cancelled, deadline_s)
         if self._worker is not None:
             self._worker.submit(request)
         else:

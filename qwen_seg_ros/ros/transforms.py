@@ -62,7 +62,7 @@ class Tf2Source:
 
 
 class NoSource:
-    def __init__(self, reason: str = "neither tf2_ros nor tf2_msgs is installed; install tf2_ros or leave target_frame empty") -> None:
+    def __init__(self, reason: str = "tf2_ros is not installed; install it or leave target_frame empty") -> None:
         self._reason = reason
 
     def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:

@@ -67,7 +67,8 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         for request in self._queue.drain():
-            self._finish(request, self._refusal(request, StatusCode.BUSY, "the node was deactivated before this instruction's turn"))
+            reason = "the node was deactivated before this instruction's turn"
+            self._finish(request, self._refusal(request, StatusCode.BUSY, reason))
         return not self._thread.is_alive()
 
     def waiting(self) -> int:
@@ -196,7 +197,8 @@ class Worker:
         if request.cancelled():
             return Status(StatusCode.DEADLINE, "cancelled by the client")
         if request.late():
-            return Status(StatusCode.DEADLINE, f"no answer within deadline_s = {request.deadline_s:g} s; raise it or use a faster device")
+            limit = f"no answer within deadline_s = {request.deadline_s:g} s"
+            return Status(StatusCode.DEADLINE, f"{limit}; raise it or use a faster device")
         return None
 
     def _refusal(self, request: Request, code: StatusCode, message: str) -> Answer:

@@ -34,7 +34,8 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A box and a ball on a table; "the box" finds the first, "things" both, everything else nothing."""
     frame, masks, truths = synthetic_scene(3, ["box", "ball"], width=320, height=240)
-    found = [Instance(name, m.box_px, m, 0.9 - 0.1 * n, 0.8) for n, (name, m) in enumerate(zip(("box", "ball"), map(CroppedMask.from_full, masks)))]
+    crops = [CroppedMask.from_full(mask) for mask in masks]
+    found = [Instance(*entry, 0.8) for entry in zip(("box", "ball"), [c.box_px for c in crops], crops, (0.9, 0.8), strict=True)]
     answers = {
         "the box": SegmentationResult("the box", Outcome.FOUND, (found[0],)),
         "things": SegmentationResult("things", Outcome.FOUND, tuple(found), ("fork",)),

@@ -19,12 +19,12 @@ class NodeProcess:
         arguments = ["--ros-args", "-r", f"__node:={name}"]
         for key, value in parameters.items():
             arguments += ["-p", f"{key}:={str(value).lower() if isinstance(value, bool) else value}"]
-        environment = os.environ | {
-            "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1",
-        }
+        own = {"ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | own
+        command = [sys.executable, str(SCRIPT), *arguments]
         self.name, self._log = name, log_file
         with log_file.open("wb") as out:
-            self._process = subprocess.Popen([sys.executable, str(SCRIPT), *arguments], stdout=out, stderr=subprocess.STDOUT, env=environment)
+            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
 
     @property
     def log(self) -> str:

@@ -12,9 +12,6 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
-from qwen_seg_ros.action import FindGraspTargets
-from qwen_seg_ros.msg import GraspTargetArray, SceneObjectArray, SegmentArray
-from qwen_seg_ros.srv import Segment
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.action import ActionClient
@@ -27,8 +24,11 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from node_support.process import DOMAIN
+from qwen_seg_ros.action import FindGraspTargets
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.msg import GraspTargetArray, SceneObjectArray, SegmentArray
+from qwen_seg_ros.srv import Segment
 
 ANSWER_SET = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray}
 EXTRAS = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "object_cloud": PointCloud2}
