@@ -1,4 +1,4 @@
-"""pip install of the ROS-free library and the `qwen-seg` command. In a ROS 2 workspace colcon builds from CMakeLists.txt instead."""
+"""pip install of the ROS-free library and the `qwen-seg` command. In a ROS 2 workspace colcon uses CMakeLists.txt instead."""
 
 from pathlib import Path
 from xml.etree import ElementTree

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
@@ -49,6 +48,11 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE="${{ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOS
 """
 
 
+MISSING = """system packages are missing, install them with
+  sudo apt-get install -y {packages}
+A distribution without python3.11: install it with pyenv or uv, PATH must find it under this name."""
+
+
 class SetupError(Exception):
     """What is missing and the command that gives it."""
 
@@ -80,8 +84,7 @@ def check_system() -> Path:
         run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], DEBIAN_FRONTEND="noninteractive")
         missing = missing_packages()
     if missing:
-        hint = "" if find_python() else "; without python3.11 in your distribution: pyenv install 3.11, then PATH must find python3.11"
-        raise SetupError(f"system packages are missing, install them with\n  sudo apt-get install -y {' '.join(missing)}\n{hint}".strip())
+        raise SetupError(MISSING.format(packages=" ".join(missing)))
     return find_python() or PYTHON
 
 
@@ -130,7 +133,8 @@ def install_requirements() -> None:
     files = [argument for file in REQUIREMENTS for argument in ("-r", file)]
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, *files])
-    run([*pip, "--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", ROOT])  # the qwen-seg command
+    package = ["--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", ROOT]
+    run([*pip, *package])  # for the qwen-seg command
     repair_include_paths()
     stamp.write()
 
