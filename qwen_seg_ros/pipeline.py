@@ -85,7 +85,7 @@ class Pipeline:
         except OutOfMemoryError as error:
             request.ends(StatusCode.OUT_OF_MEMORY, str(error))
         except _Stopped as stop:
-            request.ends(StatusCode.DEADLINE, f"stopped before {stop}: cancelled or out of time; earlier stages are in the result")
+            request.ends(StatusCode.DEADLINE, f"stopped before {stop}: cancelled or out of time; earlier stages are kept")
         return request.result
 
 

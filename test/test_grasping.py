@@ -22,7 +22,7 @@ PANDA, SETTINGS = load_gripper("panda"), GraspSettings()
 
 def lifted_scene(shapes, only=None, **view) -> Lifted:
     """The scene in the base frame; `only`: indices of the shapes that were segmented, the others are unnamed obstacles."""
-    frame, masks, truths = synthetic_scene(0, shapes, **view)
+    frame, masks, _ = synthetic_scene(0, shapes, **view)
     masks = [CroppedMask.from_full(masks[k]) for k in (range(len(masks)) if only is None else only)]
     instances = tuple(Instance("thing", mask.box_px, mask, 1.0, 1.0) for mask in masks)
     lifted = lift(frame, SegmentationResult("things", Outcome.FOUND, instances), LiftSettings())

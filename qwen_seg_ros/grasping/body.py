@@ -63,7 +63,7 @@ def body_of(target: ObjectCloud, scene: Scene) -> Body:
     mirrored, mirrored_normals = _mirrored(points, normals, seen)
     whole = np.concatenate([points, mirrored])
     residue = (scene.object_ids[others] == 0) & _near(around[others], whole)
-    weights = np.repeat(np.float32([1, VIRTUAL_WEIGHT]), [len(points), len(mirrored)])
+    weights = np.repeat(np.array([1, VIRTUAL_WEIGHT], np.float32), [len(points), len(mirrored)])
     lowest = Plane(np.array([0.0, 0.0, 1.0]), -float(points[:, 2].min()))
     table = scene.support.moved(local_from_frame) if scene.support else lowest
     return Body(frame_from_local, whole, np.concatenate([normals, mirrored_normals]), weights, around[others][~residue], table,

@@ -77,7 +77,7 @@ def propose(body: Body, gripper: Gripper, settings: GraspSettings) -> Candidates
     above = (skyline[:, :, None, :] > tips[..., None]) & fresh[..., None]
     row, column = np.nonzero(above.reshape(-1, above.shape[-1]))
     if len(row) == 0:
-        return Candidates(*(np.zeros(0, np.float32) for _ in range(7)), np.zeros(0, bool))
+        return _candidates([np.zeros(0)] * 7, np.zeros(0, bool))
     yaw_of, strip_of, level_of = np.unravel_index(row, above.shape[:3])
     gap = int(np.ceil((gripper.finger_thickness_m + settings.width_margin_m) / BIN_M))
     first, last = _runs(row, column, gap)
@@ -85,9 +85,14 @@ def propose(body: Body, gripper: Gripper, settings: GraspSettings) -> Candidates
     low, high, piece_row = column[first], column[last] + 1, row[first]
     spare, several = _spare(low, high, piece_row)
     low, high, pick, tops, spare, rim = _with_whole_rows(low, high, piece_row, first, tops, spare, several)
-    numbers = (yaws[yaw_of[pick]], strips_m[strip_of[pick]], low * BIN_M + start_m, high * BIN_M + start_m,
-               tips[yaw_of[pick], strip_of[pick], level_of[pick]], tops, spare * BIN_M)
-    return Candidates(*(np.asarray(n, np.float32) for n in numbers), rim)
+    numbers = [yaws[yaw_of[pick]], strips_m[strip_of[pick]], low * BIN_M + start_m, high * BIN_M + start_m,
+               tips[yaw_of[pick], strip_of[pick], level_of[pick]], tops, spare * BIN_M]
+    return _candidates(numbers, rim)
+
+
+def _candidates(numbers: list[NDArray], rim: NDArray[np.bool_]) -> Candidates:
+    yaw, along, low, high, tip, top, spare = (np.asarray(values, np.float32) for values in numbers)
+    return Candidates(yaw, along, low, high, tip, top, spare, rim)
 
 
 def _skylines(body: Body, yaws: NDArray, finger_width_m: float, step_m: float) -> tuple[Floats, NDArray, float]:

@@ -39,8 +39,8 @@ def find_contacts(candidates: Candidates, body: Body, gripper: Gripper) -> Conta
     held &= (a >= candidates.low_m[:, None] - 1e-4) & (a <= candidates.high_m[:, None] + 1e-4)
     low = _side(-a, -candidates.low_m, b, held, points, normals, weights, candidates, -1.0)
     high = _side(a, candidates.high_m, b, held, points, normals, weights, candidates, 1.0)
-    support = np.minimum(low[1], high[1]) * 0.5 + np.maximum(low[1], high[1]) * 0.5
-    return Contacts(np.maximum(low[0], high[0]), support)
+    support = (low[1] + high[1]) / 2
+    return Contacts(np.maximum(low[0], high[0]).astype(np.float32), support.astype(np.float32))
 
 
 def _side(out: Floats, end: Floats, b: Floats, held: NDArray, points: Floats, normals: Floats, weights: Floats,

@@ -13,7 +13,8 @@ from qwen_seg_ros.errors import SettingsError
 
 FOLDER = Path(__file__).resolve().parent / "grippers"
 LENGTHS = (
-    "min_opening_m", "max_opening_m", "finger_width_m", "finger_thickness_m", "pad_height_m", "tip_beyond_tcp_m", "palm_above_tcp_m",
+    "min_opening_m", "max_opening_m", "finger_width_m", "finger_thickness_m", "pad_height_m", "tip_beyond_tcp_m",
+    "palm_above_tcp_m",
 )
 
 

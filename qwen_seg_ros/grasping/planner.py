@@ -62,11 +62,12 @@ def _free(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspS
     """Candidates whose hand reaches its place without touching anything, and the share of free space around it."""
     tips, palm = (undersides(candidates, gripper, settings, fingers) for fingers in (True, False))
     obstacles = body.obstacles[body.obstacles[:, 2] < body.half_size[2] + MAX_HEIGHT_M]
-    checks = {
+    checks: dict[str, NDArray] = {
         "below the table": below_table(tips, body, settings),
-        "hits the scene": np.concatenate([
-            hits(tips, HeightMap(obstacles, settings.voxel_m, FINGER_GROW)), hits(palm, HeightMap(obstacles, settings.voxel_m, PART_GROW)),
-        ], axis=1).any(axis=1),
+        "hits the scene": np.hstack([
+            hits(tips, HeightMap(obstacles, settings.voxel_m, FINGER_GROW)),
+            hits(palm, HeightMap(obstacles, settings.voxel_m, PART_GROW)),
+        ]).any(axis=1),
         "palm hits the object": hits(palm, HeightMap(body.points, settings.voxel_m, PART_GROW)).any(axis=1),
         "finger in unseen space": finger_in_unknown(candidates, body, gripper, settings),
     }
