@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from qwen_seg_ros.errors import QwenSegError
@@ -41,7 +42,7 @@ def main(
         parameters = _truth_parameters(tasks, truths, out) if truth_answers else {"segmentation.checkpoint": checkpoint}
         shown = _ask_all(bag, tasks, truths, parameters, out)
     except (DemoError, QwenSegError, OSError) as error:
-        console.print(f"[red]demo:[/red] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]demo:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     console.print(_table(shown))
     _say_where(out, shown, time.monotonic() - began)
@@ -94,9 +95,9 @@ def _table(shown: list[Shown]) -> Table:
     for head in ("scene", "instruction", "status", "found", "position, m", "size, cm", "best grasp: opening, score", "ms", ""):
         table.add_column(head, justify="right" if head == "ms" else "left", no_wrap=head not in ("instruction", ""))
     for item in shown:
-        verdict = "[green]right[/green]" if not item.wrong else f"[red]{'; '.join(item.wrong)}[/red]"
+        verdict = "[green]right[/green]" if not item.wrong else f"[red]{escape('; '.join(item.wrong))}[/red]"
         found, positions, sizes, grasps = _cells(item)
-        table.add_row(str(item.task.scene + 1), item.task.text, item.result.status.code.name, found, positions, sizes, grasps, f"{item.spent_ms:.0f}", verdict)
+        table.add_row(str(item.task.scene + 1), item.task.text, item.result.status.code.name, escape(found), positions, sizes, grasps, f"{item.spent_ms:.0f}", verdict)
     return table
 
 

@@ -1,0 +1,1 @@
+"""The command `qwen-seg`: the library without ROS, on files and recordings."""

@@ -1,0 +1,3 @@
+from qwen_seg_ros.cli.main import app
+
+app()
