@@ -1,5 +1,7 @@
 """From an object cloud and its scene to ranked grasps: propose, refuse with a count per reason, score, keep distinct ones."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +64,7 @@ def _free(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspS
     """Candidates whose hand reaches its place without touching anything, and the share of free space around it."""
     tips, palm = (undersides(candidates, gripper, settings, fingers) for fingers in (True, False))
     obstacles = body.obstacles[body.obstacles[:, 2] < body.half_size[2] + MAX_HEIGHT_M]
-    checks: dict[str, NDArray] = {
+    checks: dict[str, Any] = {
         "below the table": below_table(tips, body, settings),
         "hits the scene": np.hstack([
             hits(tips, HeightMap(obstacles, settings.voxel_m, FINGER_GROW)),
