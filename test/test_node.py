@@ -203,6 +203,14 @@ def test_parameters_carry_description_and_range(robot: Robot) -> None:
     assert robot.set_parameter("lifting.voxel_m", 0.005)[0] and robot.parameter("lifting.voxel_m") == 0.005
 
 
+def test_changed_settings_hold_from_the_next_instruction_on(robot: Robot, scene: Scene) -> None:
+    assert len(robot.segment("things", shot=scene.shot()).segments.segments) == 2
+    assert robot.set_parameter("segmentation.max_instances", 1)[0] and robot.set_parameter("grasping.max_grasps", 1)[0]
+    response = robot.segment("things", shot=scene.shot())
+    assert len(response.segments.segments) == len(response.grasp_targets.targets) == 1
+    assert robot.set_parameter("segmentation.max_instances", 20)[0]
+
+
 def test_interrupt_ends_it_with_exit_code_0(scene: Scene, tmp_path: Path) -> None:
     """In the unconfigured state, and active with a request in flight."""
     settings = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, "frame_timeout_s": 60.0}

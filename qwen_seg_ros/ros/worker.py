@@ -169,8 +169,9 @@ class Worker:
 
     def _tuned_pipeline(self) -> Pipeline:
         """With the settings of this moment; the model stays loaded."""
-        if self._pipeline.settings is not self._parameters.pipeline:
-            self._pipeline = Pipeline(self._parameters.pipeline, self._pipeline.segmenter)
+        settings = self._parameters.pipeline
+        if self._pipeline.settings is not settings:
+            self._pipeline = Pipeline(settings, self._pipeline.segmenter.with_settings(settings.segmentation))
         return self._pipeline
 
     def _explained(self, request: Request, status: Status, view: View, problem: str) -> Status:

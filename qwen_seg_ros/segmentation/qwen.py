@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 import numpy as np
 import torch
@@ -56,6 +57,11 @@ class QwenSegmenter:
             instruction.text, parsed.outcome, instances, parsed.absent, answer.text, _message(parsed, answer),
             {"generate": (generated - began) * 1e3, "masks": (ended - generated) * 1e3},
         )
+
+    def with_settings(self, settings: SegmentationSettings) -> "QwenSegmenter":
+        other = copy(self)
+        other.settings = settings
+        return other
 
     def info(self) -> dict[str, str]:
         model = self.engine.model

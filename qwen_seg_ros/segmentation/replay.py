@@ -44,6 +44,9 @@ class ReplaySegmenter:
                 raise InvalidInputError(f"stored answers are for {stored[1]}x{stored[0]} images, got {encoded[1]}x{encoded[0]}")
         return replace(answer, instruction=instruction.text, instances=answer.instances[:self._max_instances])
 
+    def with_settings(self, settings: SegmentationSettings) -> "ReplaySegmenter":
+        return ReplaySegmenter(self._answers, settings.max_instances)
+
     def info(self) -> dict[str, str]:
         return {"segmenter": "replay", "answers": str(len(self._answers))}
 

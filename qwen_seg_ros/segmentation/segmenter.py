@@ -23,6 +23,9 @@ class Segmenter(Protocol):
     def segment(self, encoded: Any, instruction: Instruction) -> SegmentationResult:
         """Find what `instruction` names. Raises as `encode` does."""
 
+    def with_settings(self, settings: SegmentationSettings) -> "Segmenter":
+        """The same loaded model under other limits and thresholds; what is read-only in `settings` stays as it was."""
+
     def info(self) -> dict[str, str]:
         """What answers here (model, device, format), for logs and diagnostics."""
 
