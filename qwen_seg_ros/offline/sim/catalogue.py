@@ -6,6 +6,7 @@ that a model can learn colour words apart from shapes.
 
 from dataclasses import dataclass
 
+UPRIGHT_HOPE = {"bbq_sauce", "green_bbq_sauce"}  # the other HOPE meshes stand on their x-z plane
 HOPE, SCAN, TURBO, CUSTOM = "stable_hope_objects", "stable_scanned_objects", "turbosquid_objects", "custom_objects"
 
 PAINT = {
@@ -17,7 +18,7 @@ PAINT = {
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One kind of object. path: below the asset folder; paint: rgb of untextured shapes; y_up: the mesh stands on its x-z plane."""
+    """One kind of object. path: below the asset folder; paint: rgb of untextured shapes; y_up: the mesh's y axis points up."""
 
     key: str
     path: str
@@ -66,42 +67,59 @@ def _textured() -> list[CatalogueEntry]:
         ("wine_bottle", TURBO, "dark green wine bottle", "black", "bottle", "wine bottle|bottle of wine"),
         ("libero_mug", CUSTOM, "gray mug with letters", "gray", "mug", "coffee mug|cup"),
     ]
-    upright = {"bbq_sauce", "green_bbq_sauce"}
-    entries = [
-        CatalogueEntry(f"libero/{k}", f"libero/{folder}/{k}/{k}.xml", name, colour, category, _split(aliases), y_up=folder == HOPE and k not in upright)
-        for k, folder, name, colour, category, aliases in rows
-    ]
-    robosuite = [
-        ("can", "red soda can", "red", "can", "cola can|soda can|drink can"), ("cereal", "cereal box", "red", "box", "breakfast cereal"),
-        ("milk", "tall milk carton", "white", "carton", "milk"), ("lemon", "lemon", "yellow", "fruit", "citrus"),
+    entries = []
+    for key, folder, name, colour, category, aliases in rows:
+        path, y_up = f"libero/{folder}/{key}/{key}.xml", folder == HOPE and key not in UPRIGHT_HOPE
+        entries.append(CatalogueEntry(f"libero/{key}", path, name, colour, category, _split(aliases), y_up=y_up))
+    return entries
+
+
+def _robosuite() -> list[CatalogueEntry]:
+    rows = [
+        ("can", "red soda can", "red", "can", "cola can|soda can|drink can"),
+        ("cereal", "cereal box", "red", "box", "breakfast cereal"),
+        ("milk", "tall milk carton", "white", "carton", "milk"),
+        ("lemon", "lemon", "yellow", "fruit", "citrus"),
         ("bread", "loaf of bread", "brown", "bread", "bread"),
     ]
-    return entries + [CatalogueEntry(f"robosuite/{k}", f"robosuite/objects/{k}.xml", n, c, g, _split(a)) for k, n, c, g, a in robosuite]
+    return [CatalogueEntry(f"robosuite/{k}", f"robosuite/objects/{k}.xml", n, c, g, _split(a)) for k, n, c, g, a in rows]
+
+
+def _natural() -> list[CatalogueEntry]:
+    rows = [
+        ("011_banana", "banana", "yellow", "fruit", (0.93, 0.80, 0.22)),
+        ("013_apple", "apple", "red", "fruit", (0.72, 0.08, 0.1)),
+        ("016_pear", "pear", "green", "fruit", (0.62, 0.70, 0.22)),
+        ("017_orange", "orange", "orange", "fruit", (0.93, 0.48, 0.08)),
+        ("006_mustard_bottle", "mustard bottle", "yellow", "bottle", (0.90, 0.75, 0.08)),
+        ("021_bleach_cleanser", "bleach bottle", "white", "bottle", (0.90, 0.90, 0.92)),
+        ("035_power_drill", "power drill", "orange", "tool", (0.85, 0.32, 0.06)),
+        ("048_hammer", "hammer", "black", "tool", (0.12, 0.11, 0.11)),
+        ("043_phillips_screwdriver", "screwdriver", "red", "tool", (0.70, 0.10, 0.10)),
+        ("037_scissors", "scissors", "orange", "tool", (0.85, 0.40, 0.10)),
+        ("036_wood_block", "wooden block", "brown", "block", (0.62, 0.42, 0.22)),
+        ("056_tennis_ball", "tennis ball", "yellow-green", "ball", (0.75, 0.85, 0.20)),
+        ("055_baseball", "baseball", "white", "ball", (0.92, 0.90, 0.86)),
+    ]
+    return [CatalogueEntry(f"ycb/{k}", f"ycb/{k}.stl", name, colour, group, paint=rgb) for k, name, colour, group, rgb in rows]
 
 
 def _painted() -> list[CatalogueEntry]:
-    natural = [
-        ("011_banana", "banana", "yellow", "fruit", (0.93, 0.80, 0.22)), ("013_apple", "apple", "red", "fruit", (0.72, 0.08, 0.1)),
-        ("016_pear", "pear", "green", "fruit", (0.62, 0.70, 0.22)), ("017_orange", "orange", "orange", "fruit", (0.93, 0.48, 0.08)),
-        ("006_mustard_bottle", "mustard bottle", "yellow", "bottle", (0.90, 0.75, 0.08)),
-        ("021_bleach_cleanser", "bleach bottle", "white", "bottle", (0.90, 0.90, 0.92)),
-        ("035_power_drill", "power drill", "orange", "tool", (0.85, 0.32, 0.06)), ("048_hammer", "hammer", "black", "tool", (0.12, 0.11, 0.11)),
-        ("043_phillips_screwdriver", "screwdriver", "red", "tool", (0.70, 0.10, 0.10)),
-        ("037_scissors", "scissors", "orange", "tool", (0.85, 0.40, 0.10)), ("036_wood_block", "wooden block", "brown", "block", (0.62, 0.42, 0.22)),
-        ("056_tennis_ball", "tennis ball", "yellow-green", "ball", (0.75, 0.85, 0.20)), ("055_baseball", "baseball", "white", "ball", (0.92, 0.90, 0.86)),
-    ]
-    entries = [CatalogueEntry(f"ycb/{k}", f"ycb/{k}.stl", name, colour, category, paint=rgb) for k, name, colour, category, rgb in natural]
-    variants = [
+    rows = [
         ("025_mug", "mug", "coffee mug|cup", ("red", "blue", "green", "white", "black", "yellow")),
-        ("024_bowl", "bowl", "", ("blue", "green", "orange")), ("065-f_cups", "cup", "plastic cup", ("red", "blue", "green", "yellow")),
-        ("019_pitcher_base", "pitcher", "jug", ("blue", "white")), ("029_plate", "plate", "dish", ("blue", "green")),
-        ("026_sponge", "sponge", "cleaning sponge", ("green", "yellow", "pink")), ("057_racquetball", "ball", "", ("blue", "red", "green")),
-        ("061_foam_brick", "brick", "foam brick", ("red", "blue")), ("007_tuna_fish_can", "can", "tin can|flat can", ("blue", "green")),
+        ("024_bowl", "bowl", "", ("blue", "green", "orange")),
+        ("065-f_cups", "cup", "plastic cup", ("red", "blue", "green", "yellow")),
+        ("019_pitcher_base", "pitcher", "jug", ("blue", "white")),
+        ("029_plate", "plate", "dish", ("blue", "green")),
+        ("026_sponge", "sponge", "cleaning sponge", ("green", "yellow", "pink")),
+        ("057_racquetball", "ball", "", ("blue", "red", "green")),
+        ("061_foam_brick", "brick", "foam brick", ("red", "blue")),
+        ("007_tuna_fish_can", "can", "tin can|flat can", ("blue", "green")),
         ("005_tomato_soup_can", "can", "tin can", ("yellow", "white")),
     ]
-    return entries + [
-        CatalogueEntry(f"ycb/{k}/{colour}", f"ycb/{k}.stl", f"{colour} {noun}", colour, noun, _split(aliases), paint=PAINT[colour])
-        for k, noun, aliases, colours in variants for colour in colours
+    return [
+        CatalogueEntry(f"ycb/{key}/{colour}", f"ycb/{key}.stl", f"{colour} {noun}", colour, noun, _split(aliases), PAINT[colour])
+        for key, noun, aliases, colours in rows for colour in colours
     ]
 
 
@@ -111,7 +129,7 @@ def _split(aliases: str) -> tuple[str, ...]:
 
 def catalogue() -> tuple[CatalogueEntry, ...]:
     """The starter objects, in a fixed order."""
-    return tuple(_textured() + _painted())
+    return tuple(_textured() + _robosuite() + _natural() + _painted())
 
 
 TABLES = (
@@ -119,7 +137,8 @@ TABLES = (
     "libero/textures/white_marble_floor.png", "libero/textures/kona_gotham.png", "libero/textures/seamless_wood_planks_floor.png",
     "libero/textures/marble_floor.png", "libero/textures/gray_ceramic_tile.png", "libero/textures/brown_ceramic_tile.png",
     "robosuite/textures/light-wood.png", "robosuite/textures/dark-wood.png", "robosuite/textures/gray-woodgrain.png",
-    "robosuite/textures/wood-varnished-panels.png", "robosuite/textures/steel-brushed.png", "robosuite/textures/cream-plaster.png",
+    "robosuite/textures/wood-varnished-panels.png", "robosuite/textures/steel-brushed.png",
+    "robosuite/textures/cream-plaster.png",
 )
 FLOORS = ("libero/textures/light_floor.png", "libero/textures/gray_floor.png", "libero/textures/rustic_floor.png")
 WALLS = ("libero/textures/light_gray_plaster.png", "libero/textures/light_blue_wall.png", "libero/textures/white_wall.png")

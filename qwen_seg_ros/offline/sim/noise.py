@@ -17,16 +17,15 @@ def noisy_depth(depth_m: DepthImage, seed: int) -> DepthImage:
     distance, millimetre steps, and NaN where the second camera cannot see or nothing could be matched. Deterministic by seed."""
     rng = np.random.default_rng(seed)
     speckle = _smooth(rng, depth_m.shape, 1.5)
-    noisy = _ragged(depth_m, rng)
-    noisy = noisy + speckle * (DISPARITY_SIGMA_PX / (FOCAL_PX * BASELINE_M)) * noisy**2
-    noisy = np.rint(noisy * 1000) / 1000
+    ragged = _ragged(depth_m, rng)
+    noisy = ragged + speckle * (DISPARITY_SIGMA_PX / (FOCAL_PX * BASELINE_M)) * ragged**2
     holes = _smooth(rng, depth_m.shape, 2.0) > HOLE_SIGMAS
     shadow = stereo_shadow(depth_m) & (rng.random(depth_m.shape) < 0.9)
-    return np.where(shadow | holes, np.nan, noisy).astype(np.float32)
+    return np.where(shadow | holes, np.nan, np.rint(noisy * 1000) / 1000).astype(np.float32)
 
 
 def noisy_colour(rgb: RgbImage, seed: int) -> RgbImage:
-    """uint8 (H, W, 3) -> the same with exposure, white balance, slight blur and shot noise of a small sensor. Deterministic by seed."""
+    """uint8 (H, W, 3) -> the same with exposure, white balance, blur and shot noise of a small sensor. Deterministic by seed."""
     rng = np.random.default_rng(seed)
     light = cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.3, 0.7))).astype(np.float32) / 255
     light = np.clip(light * rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3), 0, 1)
@@ -44,7 +43,7 @@ def stereo_shadow(depth_m: DepthImage) -> np.ndarray:
     return disparity < nearest[rows, seen_at] - 1.0
 
 
-def _ragged(depth_m: DepthImage, rng: np.random.Generator) -> DepthImage:
+def _ragged(depth_m: DepthImage, rng: np.random.Generator) -> np.ndarray:
     rows, cols = np.indices(depth_m.shape, dtype=np.float32)
     shift_x, shift_y = (_smooth(rng, depth_m.shape, 1.0) * EDGE_SIGMA_PX for _ in range(2))
     return cv2.remap(depth_m, cols + shift_x, rows + shift_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)

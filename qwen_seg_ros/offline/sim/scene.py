@@ -18,8 +18,8 @@ def _entries() -> dict[str, CatalogueEntry]:
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """Truth about one visible object. box_px: tight around its visible pixels, right and lower edge exclusive;
-    centre_m: centre of its gravity-aligned box in the base frame; size_m: that box (length >= width, height); distance_m: to the camera."""
+    """Truth about one visible object. box_px: tight around its visible pixels, right and lower edge exclusive; centre_m and
+    size_m (length >= width, height): its gravity-aligned box in the base frame; distance_m: from that centre to the camera."""
 
     id: int
     key: str
