@@ -19,9 +19,9 @@ DISTANCE_MARGIN_M = 0.08
 
 CONFUSABLE = [
     {"mug", "cup", "pitcher"}, {"pitcher", "jug"}, {"can", "cup"}, {"bowl", "cup", "ramekin", "dish"}, {"plate", "dish"},
-    {"plate", "pan"}, {"pot", "pitcher", "pan", "maker"}, {"box", "carton", "package"}, {"block", "brick", "box"}, {"book", "notebook", "novel"},
-    {"ketchup", "sauce"}, {"apple", "ball"}, {"orange", "ball"}, {"silver", "gray", "white"}, {"black", "gray"},
-    {"orange", "yellow", "brown"}, {"orange", "red"}, {"brown", "red"}, {"pink", "red"}, {"purple", "blue"},
+    {"plate", "pan"}, {"pot", "pitcher", "pan", "maker"}, {"box", "carton", "package"}, {"block", "brick", "box"},
+    {"book", "notebook", "novel"}, {"ketchup", "sauce"}, {"apple", "ball"}, {"orange", "ball"}, {"silver", "gray", "white"},
+    {"black", "gray"}, {"orange", "yellow", "brown"}, {"orange", "red"}, {"brown", "red"}, {"pink", "red"}, {"purple", "blue"},
 ]
 FILLERS = {"and", "of", "with", "a", "small", "tall", "flat", "object"}  # say nothing that tells one object from another
 VAGUE = {"squeeze", "coffee", "plastic", "tin", "cleaning", "foam", "soda", "cola", "drink", "patterned"}  # may fit others

@@ -5,6 +5,7 @@ that a model can learn colour words apart from shapes.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 UPRIGHT_HOPE = {"bbq_sauce", "green_bbq_sauce"}  # the other HOPE meshes stand on their x-z plane
 HOPE, SCAN, TURBO, CUSTOM = "stable_hope_objects", "stable_scanned_objects", "turbosquid_objects", "custom_objects"
@@ -127,6 +128,7 @@ def _split(aliases: str) -> tuple[str, ...]:
     return tuple(a for a in aliases.split("|") if a)
 
 
+@lru_cache(maxsize=1)
 def catalogue() -> tuple[CatalogueEntry, ...]:
     """The starter objects, in a fixed order."""
     return tuple(_textured() + _robosuite() + _natural() + _painted())
