@@ -13,6 +13,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
+from tasks import Task, mistakes, save_tasks
 
 from qwen_seg_ros.offline.bags.truth import SceneTruth, record
 from qwen_seg_ros.offline.data.expressions import SceneWords, expressions
@@ -20,10 +21,15 @@ from qwen_seg_ros.offline.sim.scene import SimScene
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
 from qwen_seg_ros.settings import Settings
-from tasks import Task, mistakes, save_tasks
 
 HERE = Path(__file__).resolve().parent
-PLAN = (("colour_category", "absent"), ("relation", "name"), ("all",), ("several",), ("ambiguous", "absent"))  # what each scene shall show
+PLAN = (
+    ("colour_category", "absent"),
+    ("relation", "name"),
+    ("all",),
+    ("several",),
+    ("ambiguous", "absent"),
+)  # what each scene shall show
 TRIES = 4  # wordings of one kind tried on a scene
 console = Console()
 
@@ -34,7 +40,9 @@ def main(
     most: Annotated[int, typer.Option(help="Seeds tried at most.")] = 150,
     camera_seed: Annotated[int, typer.Option(help="Place of the one camera of all scenes.")] = 3,
     noise: Annotated[bool, typer.Option(help="Depth as from a stereo camera.")] = True,
-    truth_answers: Annotated[bool, typer.Option("--truth-answers", help="Take the first scenes that have something to say, without asking a model.")] = False,
+    truth_answers: Annotated[
+        bool, typer.Option("--truth-answers", help="Take the first scenes that have something to say, without asking a model.")
+    ] = False,
 ) -> None:
     from qwen_seg_ros.offline.sim.renderer import SceneRenderer, random_camera
 

@@ -22,12 +22,16 @@ AROUND_M, TABLE_CLEARANCE_M = 0.12, 0.006
 
 
 def result_from_messages(response: Any, frame: Frame) -> PipelineResult:
-    """Segment.Response for `frame` (whose base_from_camera is known), given in the camera frame. The scene around the objects, which
-    no message carries, is made from the frame."""
+    """Segment.Response in the camera frame of `frame`, whose base_from_camera is known.
+
+    The scene around the objects, which no message carries, is made from the frame.
+    """
     segments, head = response.segments, response.segments.header
     status = Status(StatusCode(segments.status.code), segments.status.message)
     instances = tuple(_instance(s, segments.height, segments.width) for s in segments.segments)
-    segmentation = SegmentationResult(segments.instruction, OUTCOMES.get(status.code, Outcome.FOUND), instances, tuple(segments.absent))
+    segmentation = SegmentationResult(
+        segments.instruction, OUTCOMES.get(status.code, Outcome.FOUND), instances, tuple(segments.absent)
+    )
     objects = tuple(_object(o) for o in response.objects.objects)
     plans = tuple(_plan(o.id, o.phrase, response.grasp_targets.targets).moved(frame.base_from_camera) for o in objects)
     lifted = Lifted(objects, _scene(frame, objects)).moved(frame.base_from_camera)
@@ -46,7 +50,9 @@ def _object(item: Any) -> ObjectCloud:
     points, colors = _cloud(item.cloud)
     size = np.array([item.size.x, item.size.y, item.size.z])
     unknown = np.zeros_like(points)  # normals are not sent
-    return ObjectCloud(item.id, item.phrase, item.score, points, colors, unknown, OrientedBox(_matrix(item.pose), size), item.depth_coverage)
+    return ObjectCloud(
+        item.id, item.phrase, item.score, points, colors, unknown, OrientedBox(_matrix(item.pose), size), item.depth_coverage
+    )
 
 
 def _cloud(message: Any) -> tuple[np.ndarray, np.ndarray]:

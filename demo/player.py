@@ -1,8 +1,9 @@
 """A camera driver made of a bag: publishes one recorded scene ten times a second with the time of now.
 
-    python demo/player.py demo/bag        then write a scene's number and a line feed to its standard input; the end of input ends it
+    python demo/player.py demo/bag
 
-Answers "showing NUMBER STAMP" when the first frame of that scene is out.
+A line with a scene's number on standard input shows that scene; the answer "showing NUMBER STAMP" comes when its first frame is
+out. The end of input ends it.
 """
 
 import selectors
@@ -37,7 +38,13 @@ class Player:
         """Publish one frame of a scene; its stamp in nanoseconds."""
         frame, stamp_ns = self.frames[number], time.time_ns()
         camera = frame.camera
-        info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob", d=list(camera.distortion), k=camera.matrix.ravel())
+        info = CameraInfo(
+            width=camera.width,
+            height=camera.height,
+            distortion_model="plumb_bob",
+            d=list(camera.distortion),
+            k=camera.matrix.ravel(),
+        )
         self._publish(self.info, info, frame, stamp_ns)
         self._publish(self.depth, _image(depth_mm(frame.depth_m), "16UC1"), frame, stamp_ns)
         self._publish(self.colour, _image(frame.rgb, "rgb8"), frame, stamp_ns)

@@ -7,28 +7,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from tasks import Task
 
 from qwen_seg_ros.drawing import draw_cloud, draw_overlay
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.geometry.transform import inverse
 from qwen_seg_ros.pipeline import PipelineResult
-from tasks import Task
 
-STYLE = """
-:root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1c2026; --soft: #667; --line: #dde; --good: #14804a; --bad: #c0392b; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171c; --card: #1d2128; --ink: #e8eaee; --soft: #99a; --line: #333a46; --good: #4ccb8a; --bad: #ff7b6b; } }
-body { font: 15px/1.45 system-ui, sans-serif; background: var(--ground); color: var(--ink); margin: 0 auto; padding: 24px; max-width: 1500px; }
-h1 { font-size: 22px; margin: 0 0 4px; } p { color: var(--soft); margin: 0 0 20px; }
-article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin-bottom: 18px; }
-h2 { font-size: 17px; margin: 0; } h2 small { color: var(--soft); font-weight: normal; margin-left: 8px; }
-.verdict { float: right; font-weight: 600; } .right { color: var(--good); } .wrong { color: var(--bad); }
-.row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 10px; margin-top: 10px; }
-@media (max-width: 900px) { .row { grid-template-columns: repeat(2, 1fr); } }
-figure { margin: 0; } img { width: 100%; border-radius: 6px; display: block; } figcaption { color: var(--soft); font-size: 12px; margin-top: 3px; }
-table { border-collapse: collapse; margin-top: 10px; font-size: 13px; width: 100%; }
-td, th { text-align: left; padding: 3px 12px 3px 0; border-top: 1px solid var(--line); } th { color: var(--soft); font-weight: normal; border: 0; }
-"""
+STYLE = Path(__file__).with_suffix(".css")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +28,6 @@ class Shown:
     spent_ms: float
     wrong: list[str]
 
-    @property
-    def name(self) -> str:
-        return f"{self.task.scene + 1}_{self.task.kind}"
-
 
 def write_pictures(folder: Path, shown: list[Shown]) -> list[Path]:
     """One overlay with masks and grasps per instruction."""
@@ -56,22 +39,47 @@ def write_pictures(folder: Path, shown: list[Shown]) -> list[Path]:
     return paths
 
 
+def write_overview(path: Path, shown: list[Shown], columns: int = 3) -> Path:
+    """The answers with objects in one picture, half size, each under its words."""
+    tiles = [_tile(item) for item in shown if item.result.lifted is not None and item.result.lifted.objects]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns) if tiles else []
+    rows = [np.hstack(tiles[n : n + columns]) for n in range(0, len(tiles), columns)]
+    if rows:
+        cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return path
+
+
+def _tile(item: Shown) -> RgbImage:
+    picture = _with_grasps(item)
+    small = cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    title = np.full((26, small.shape[1], 3), 255, np.uint8)
+    cv2.putText(title, f'"{item.task.text}"', (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+    framed = np.vstack([title, small])
+    return cv2.copyMakeBorder(framed, 0, 4, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+
+
 def write_page(path: Path, shown: list[Shown], title: str) -> Path:
     right = sum(not item.wrong for item in shown)
     body = "".join(_article(item) for item in shown)
-    path.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{right} of {len(shown)} instructions answered right, checked against the truth of the "
-        f"simulated scenes. Positions are in the base frame: table centre, z up, metres.</p>{body}</html>\n"
-    )
+    name = html.escape(title)
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head += f"<title>{name}</title><style>{STYLE.read_text()}</style>"
+    note = f"{right} of {len(shown)} instructions answered right, checked against the truth of the simulated scenes."
+    note += " Positions are in the base frame: table centre, z up, metres."
+    path.write_text(f'<!doctype html><html lang="en">{head}<h1>{name}</h1><p>{note}</p>{body}</html>\n')
     return path
 
 
 def _article(item: Shown) -> str:
-    verdict = '<span class="verdict right">right</span>' if not item.wrong else f'<span class="verdict wrong">{html.escape("; ".join(item.wrong))}</span>'
+    verdict = (
+        '<span class="verdict right">right</span>'
+        if not item.wrong
+        else f'<span class="verdict wrong">{html.escape("; ".join(item.wrong))}</span>'
+    )
     note = f"{item.task.kind.replace('_', ' ')} · {item.result.status.code.name} · {item.spent_ms:.0f} ms"
     pictures = "".join(_figure(picture, caption) for picture, caption in _pictures(item))
-    return f'<article>{verdict}<h2>“{html.escape(item.task.text)}”<small>{note}</small></h2><div class="row">{pictures}</div>{_objects(item)}</article>'
+    title = f"<h2>“{html.escape(item.task.text)}”<small>{note}</small></h2>"
+    return f'<article>{verdict}{title}<div class="row">{pictures}</div>{_objects(item)}</article>'
 
 
 def _pictures(item: Shown) -> list[tuple[RgbImage, str]]:
@@ -105,7 +113,11 @@ def _objects(item: Shown) -> str:
     rows = ""
     for cloud in item.result.lifted.objects:
         grasps = plans[cloud.id].grasps if cloud.id in plans else ()
-        grasp = f"{xyz(grasps[0].pose[:3, 3])}, opening {grasps[0].width_m * 100:.1f} cm, score {grasps[0].score:.2f}" if grasps else "none"
+        grasp = (
+            f"{xyz(grasps[0].pose[:3, 3])}, opening {grasps[0].width_m * 100:.1f} cm, score {grasps[0].score:.2f}"
+            if grasps
+            else "none"
+        )
         cells = (str(cloud.id), cloud.phrase, f"{cloud.score:.2f}", xyz(cloud.box.pose[:3, 3]), size_cm(cloud.box.size_m), grasp)
         rows += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
     heads = "".join(f"<th>{head}</th>" for head in ("id", "phrase", "score", "position, m", "size, cm", "best grasp"))

@@ -92,7 +92,8 @@ class Client:
         ends = time.monotonic() + START_S
         while not self.service.wait_for_service(timeout_sec=0.5):
             if self.node_process.process.poll() is not None:
-                raise DemoError(f"the node ended with exit code {self.node_process.process.returncode}; its last words:\n{self.node_process.tail()}")
+                code = self.node_process.process.returncode
+                raise DemoError(f"the node ended with exit code {code}; its last words:\n{self.node_process.tail()}")
             if time.monotonic() > ends:
                 raise DemoError(f"the node did not come up in {START_S:.0f} s; its last words:\n{self.node_process.tail()}")
 
@@ -107,7 +108,9 @@ class Client:
             self.rclpy.spin_until_future_complete(self.node, future, timeout_sec=max(0.1, ends - time.monotonic()))
             spent_ms = 1e3 * (time.perf_counter() - start)
             if not future.done():
-                raise DemoError(f"no answer to {instruction!r} in {patience_s:.0f} s; the node's last words:\n{self.node_process.tail()}")
+                raise DemoError(
+                    f"no answer to {instruction!r} in {patience_s:.0f} s; the node's last words:\n{self.node_process.tail()}"
+                )
             response = future.result()
             head, code = response.segments.header, response.segments.status.code
             fresh = head.stamp.sec * 10**9 + head.stamp.nanosec >= since_ns
@@ -115,7 +118,9 @@ class Client:
             if not waiting or time.monotonic() > ends:
                 return response, spent_ms
             if code == Status.BUSY:
-                raise DemoError(f"the node refuses: {response.segments.status.message}; its last words:\n{self.node_process.tail()}")
+                raise DemoError(
+                    f"the node refuses: {response.segments.status.message}; its last words:\n{self.node_process.tail()}"
+                )
             time.sleep(0.05)
 
     def close(self) -> None:

@@ -13,16 +13,16 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from report import Shown, size_cm, write_overview, write_page, write_pictures, xyz
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from robot import Client, DemoError, NodeProcess, PlayerProcess, private_network
+from tasks import Task, load_tasks, mistakes
 
 from qwen_seg_ros.errors import QwenSegError
 from qwen_seg_ros.offline.bags.reader import read_bag
 from qwen_seg_ros.offline.bags.truth import SceneTruth, load_truth
-from report import Shown, size_cm, write_page, write_pictures, xyz
-from robot import Client, DemoError, NodeProcess, PlayerProcess, private_network
-from tasks import Task, load_tasks, mistakes
 
 HERE = Path(__file__).resolve().parent
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -33,10 +33,14 @@ def main(
     instructions: Annotated[Path, typer.Option(help="What is asked of each scene.")] = HERE / "instructions.yaml",
     out: Annotated[Path, typer.Option(help="Folder for pictures, page and the node's log.")] = HERE.parent / "out" / "demo",
     checkpoint: Annotated[str, typer.Option(help="Embedded checkpoint, folder or hub id.")] = "tabletop",
-    truth_answers: Annotated[bool, typer.Option("--truth-answers", help="Answers from the truth in place of the network: checks all the rest.")] = False,
+    truth_answers: Annotated[
+        bool, typer.Option("--truth-answers", help="Answers from the truth in place of the network: checks all the rest.")
+    ] = False,
 ) -> None:
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
+    for stale in (*out.glob("*.png"), *out.glob("*.jpg"), *out.glob("*.html")):
+        stale.unlink()
     try:
         tasks, truths = load_tasks(instructions), load_truth(bag)
         parameters = _truth_parameters(tasks, truths, out) if truth_answers else {"segmentation.checkpoint": checkpoint}
@@ -97,7 +101,17 @@ def _table(shown: list[Shown]) -> Table:
     for item in shown:
         verdict = "[green]right[/green]" if not item.wrong else f"[red]{escape('; '.join(item.wrong))}[/red]"
         found, positions, sizes, grasps = _cells(item)
-        table.add_row(str(item.task.scene + 1), item.task.text, item.result.status.code.name, escape(found), positions, sizes, grasps, f"{item.spent_ms:.0f}", verdict)
+        table.add_row(
+            str(item.task.scene + 1),
+            item.task.text,
+            item.result.status.code.name,
+            escape(found),
+            positions,
+            sizes,
+            grasps,
+            f"{item.spent_ms:.0f}",
+            verdict,
+        )
     return table
 
 
@@ -109,18 +123,27 @@ def _cells(item: Shown) -> tuple[str, str, str, str]:
     plans = {plan.object_id: plan for plan in item.result.plans}
     best = [plans[o.id].grasps[0] if plans[o.id].grasps else None for o in lifted.objects]
     grasps = [f"{100 * g.width_m:.1f} cm, {g.score:.2f}" if g else "none" for g in best]
-    columns = ([o.phrase for o in lifted.objects], [xyz(o.box.pose[:3, 3]) for o in lifted.objects], [size_cm(o.box.size_m) for o in lifted.objects], grasps)
+    columns = (
+        [o.phrase for o in lifted.objects],
+        [xyz(o.box.pose[:3, 3]) for o in lifted.objects],
+        [size_cm(o.box.size_m) for o in lifted.objects],
+        grasps,
+    )
     phrases, positions, sizes, hands = ("\n".join(column) for column in columns)
     return phrases + "".join(f"\nno {phrase}" for phrase in segmentation.absent), positions, sizes, hands
 
 
 def _say_where(out: Path, shown: list[Shown], spent_s: float) -> None:
     pictures = write_pictures(out, shown)
+    overview = write_overview(out / "overview.jpg", shown)
     page = write_page(out / "index.html", shown, "Words in, grasp targets out")
     right = sum(not item.wrong for item in shown)
     middle = float(np.median([item.spent_ms for item in shown]))
-    console.print(f"{right} of {len(shown)} right, median {middle:.0f} ms from instruction to grasps on {os.cpu_count()} cores, {spent_s:.0f} s in all")
-    console.print(f"page:     {_short(page)}\npictures: {_short(pictures[0].parent)}/1_... to {len(pictures)}_...\nnode log: {_short(out / 'node.log')}", highlight=False)
+    speed = f"median {middle:.0f} ms from instruction to answer on {os.cpu_count()} cores"
+    console.print(f"{right} of {len(shown)} right, {speed}, {spent_s:.0f} s in all")
+    places = {"page": page, "pictures": f"{pictures[0]} ... {pictures[-1].name}, {overview.name}", "node log": out / "node.log"}
+    for name, place in places.items():
+        console.print(f"{name + ':':10}{_short(Path(place))}", highlight=False, soft_wrap=True)
 
 
 def _short(path: Path) -> Path:

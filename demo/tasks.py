@@ -36,7 +36,7 @@ def load_tasks(path: Path) -> list[Task]:
 
 
 def save_tasks(path: Path, tasks: list[Task]) -> None:
-    head = "# Scenes of demo/bag and what is asked of them; made by demo/choose_scenes.py, which keeps scenes that its checkpoint answers right.\n"
+    head = "# What is asked of the scenes of demo/bag; both are made by demo/choose_scenes.py.\n"
     path.write_text(head + yaml.safe_dump({"instructions": [asdict(t) for t in tasks]}, sort_keys=False, width=120))
 
 
@@ -44,16 +44,24 @@ def mistakes(task: Task, result: PipelineResult, truth: SceneTruth) -> list[str]
     """What is wrong with an answer whose objects are in the base frame; [] = it is right."""
     absent = [phrase for phrase, ids in task.wanted.items() if not ids]
     if not task.wanted_ids:
-        return [] if result.status.code is StatusCode.NOT_FOUND else [f"{', '.join(absent)} is not there, got {result.status.code.name}"]
+        return (
+            []
+            if result.status.code is StatusCode.NOT_FOUND
+            else [f"{', '.join(absent)} is not there, got {result.status.code.name}"]
+        )
     if result.status.code is not StatusCode.OK or result.segmentation is None:
         return [f"{result.status.code.name}: {result.status.message}"]
     instances = result.segmentation.instances
     found = [matched(instance, truth) for instance in instances]
-    wrong = [f"'{i.phrase}' {_name(number, truth)}" for i, number in zip(instances, found, strict=True) if not _allowed(task, i.phrase, number)]
+    wrong = [
+        f"'{i.phrase}' {_name(number, truth)}"
+        for i, number in zip(instances, found, strict=True)
+        if not _allowed(task, i.phrase, number)
+    ]
     missing = set() if task.any_of and found else task.wanted_ids - set(found)
     wrong += [f"missed: {_name(number, truth)}" for number in sorted(missing)]
     wrong += ["an object was given twice"] if len(set(found)) < len(found) else []
-    wrong += [f"'{phrase}' is not there and was not reported" for phrase in absent[len(result.segmentation.absent):]]
+    wrong += [f"'{phrase}' is not there and was not reported" for phrase in absent[len(result.segmentation.absent) :]]
     return wrong + _misplaced(result, dict(enumerate(found, start=1)), truth)
 
 

@@ -39,7 +39,7 @@ def read_rgb(path: Path) -> RgbImage:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise InvalidInputError(f"{path} cannot be read as a picture; give a PNG or JPEG file")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_depth(path: Path) -> DepthImage:
@@ -71,7 +71,8 @@ def read_camera(path: Path) -> Camera:
         values = json.loads(path.read_text())
         return Camera(**{**values, "distortion": tuple(values.get("distortion", ()))})
     except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInputError(f"{path} is no camera: {error}; it must be a JSON object with {', '.join(known[:6])} and maybe {', '.join(known[6:])}") from error
+        wanted = f"{', '.join(known[:6])} and maybe {', '.join(known[6:])}"
+        raise InvalidInputError(f"{path} is no camera: {error}; it must be a JSON object with {wanted}") from error
 
 
 def _must_exist(path: Path) -> None:

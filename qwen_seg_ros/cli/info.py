@@ -16,7 +16,13 @@ from qwen_seg_ros.segmentation.segmenter import load_segmenter
 from qwen_seg_ros.settings import Settings
 
 LIBRARIES = ("torch", "transformers", "numpy", "opencv-python", "open3d", "safetensors")
-EXTRAS = {"sim": ("mujoco",), "train": ("accelerate", "peft"), "eval": ("pycocotools", "matplotlib"), "bags": ("rosbags",), "viz": ("rerun-sdk",)}
+EXTRAS = {
+    "sim": ("mujoco",),
+    "train": ("accelerate", "peft"),
+    "eval": ("pycocotools", "matplotlib"),
+    "bags": ("rosbags",),
+    "viz": ("rerun-sdk",),
+}
 ROS_PARTS = {"rclpy": "the node", "tf2_ros": "transforms", "cv_bridge": "rare encodings", "vision_msgs": "detections"}
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16")
 
@@ -83,4 +89,6 @@ def _ros() -> str:
     absent = [f"{name} ({use})" for name, use in ROS_PARTS.items() if name not in there]
     interfaces = "messages built" if find_spec("qwen_seg_ros.msg") else "messages not built (make setup, or colcon build)"
     distribution = os.environ.get("ROS_DISTRO", "")
-    return f"{distribution + ': ' if distribution else ''}{', '.join(there)}; {interfaces}" + (f"; without {', '.join(absent)}" if absent else "")
+    return f"{distribution + ': ' if distribution else ''}{', '.join(there)}; {interfaces}" + (
+        f"; without {', '.join(absent)}" if absent else ""
+    )

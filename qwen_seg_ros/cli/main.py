@@ -35,7 +35,14 @@ class Commands(TyperGroup):
             raise typer.Exit(2) from error
 
 
-app = typer.Typer(cls=Commands, help=ABOUT, no_args_is_help=True, rich_markup_mode="rich", add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(
+    cls=Commands,
+    help=ABOUT,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
 app.command(name="segment")(segment.segment)
 app.command(name="perceive")(perceive.perceive)
 app.command(name="info")(info.info)

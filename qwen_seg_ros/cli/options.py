@@ -9,10 +9,10 @@ from qwen_seg_ros.cli.output import console
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.settings import Settings, load_settings, updated
 
-InstructionArgument = Annotated[str, typer.Argument(help='What to find, in plain words: "the red mug", "all cans", "the box left of the bowl".')]
-CheckpointOption = Annotated[str, typer.Option(help="Embedded checkpoint, folder or hub id (owner/name).", show_default="tabletop")]
+InstructionArgument = Annotated[str, typer.Argument(help='What to find, in plain words: "the red mug", "all cans".')]
+CheckpointOption = Annotated[str, typer.Option(help="Embedded checkpoint, folder or hub id.", show_default="tabletop")]
 SettingsOption = Annotated[Path | None, typer.Option("--settings", help="YAML file with settings of the stages.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="One setting, for example grasping.friction=0.4; may be repeated.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, e.g. grasping.friction=0.4; may be repeated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
 
 
@@ -30,6 +30,7 @@ def settings_from(checkpoint: str, file: Path | None, values: list[str] | None) 
     return updated(settings, changes)
 
 
-def load_pipeline(settings: Settings) -> Pipeline:
+def pipeline_from(checkpoint: str, file: Path | None, values: list[str] | None) -> Pipeline:
+    settings = settings_from(checkpoint, file, values)
     with console.status("loading the model"):
         return Pipeline(settings)

@@ -18,7 +18,7 @@ from qwen_seg_ros.pipeline import PipelineResult
 from qwen_seg_ros.status import StatusCode
 
 console = Console(stderr=True)  # progress and remarks; results go to standard output
-results = Console(width=None if sys.stdout.isatty() else 140, file=sys.stdout)
+results = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def complain(text: str) -> None:
@@ -41,7 +41,8 @@ def print_status(result: PipelineResult) -> None:
     total = sum(result.stage_ms.values())
     stages = ", ".join(f"{name} {ms:.0f}" for name, ms in result.stage_ms.items())
     message = f": {result.status.message}" if result.status.message else ""
-    results.print(f"{result.status.code.name}{message}  ({total:.0f} ms: {stages})", highlight=False, soft_wrap=True, markup=False)
+    text = f"{result.status.code.name}{message}  ({total:.0f} ms: {stages})"
+    results.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def instance_table(result: PipelineResult) -> Table:
@@ -50,7 +51,9 @@ def instance_table(result: PipelineResult) -> Table:
         table.add_column(head, justify="left" if head == "phrase" else "right")
     for number, item in enumerate(result.segmentation.instances if result.segmentation else (), start=1):
         box = " ".join(f"{v:.0f}" for v in item.box_px)
-        table.add_row(str(number), escape(item.phrase), f"{item.score:.2f}", f"{item.mask_score:.2f}", box, str(item.mask.area_px))
+        table.add_row(
+            str(number), escape(item.phrase), f"{item.score:.2f}", f"{item.mask_score:.2f}", box, str(item.mask.area_px)
+        )
     return table
 
 
@@ -80,30 +83,55 @@ def result_json(result: PipelineResult) -> str:
     """Everything but the clouds. Masks are COCO's uncompressed run lengths; poses are x y z and a quaternion x y z w."""
     segmentation = result.segmentation
     instances = [
-        {"id": n, "phrase": i.phrase, "score": round(i.score, 4), "mask_score": round(i.mask_score, 4), "box_px": [round(float(v), 1) for v in i.box_px],
-         "mask": {"size": [i.mask.height, i.mask.width], "counts": encode_rle(i.mask.full())}}
+        {
+            "id": n,
+            "phrase": i.phrase,
+            "score": round(i.score, 4),
+            "mask_score": round(i.mask_score, 4),
+            "box_px": [round(float(v), 1) for v in i.box_px],
+            "mask": {"size": [i.mask.height, i.mask.width], "counts": encode_rle(i.mask.full())},
+        }
         for n, i in enumerate(segmentation.instances if segmentation else (), start=1)
     ]
-    return json.dumps({
-        "instruction": result.instruction, "status": result.status.code.name, "message": result.status.message,
-        "frame": "base_link" if result.in_base else result.frame_id, "stamp_ns": result.stamp_ns,
-        "absent": list(segmentation.absent) if segmentation else [], "instances": instances,
-        "objects": [_object_json(o) for o in result.lifted.objects] if result.lifted else [],
-        "grasps": [{"object_id": p.object_id, **_grasp_json(g)} for p in result.plans for g in p.grasps],
-        "stage_ms": {name: round(ms, 1) for name, ms in result.stage_ms.items()},
-    })
+    return json.dumps(
+        {
+            "instruction": result.instruction,
+            "status": result.status.code.name,
+            "message": result.status.message,
+            "frame": "base_link" if result.in_base else result.frame_id,
+            "stamp_ns": result.stamp_ns,
+            "absent": list(segmentation.absent) if segmentation else [],
+            "instances": instances,
+            "objects": [_object_json(o) for o in result.lifted.objects] if result.lifted else [],
+            "grasps": [{"object_id": p.object_id, **_grasp_json(g)} for p in result.plans for g in p.grasps],
+            "stage_ms": {name: round(ms, 1) for name, ms in result.stage_ms.items()},
+        }
+    )
 
 
 def _object_json(item: Any) -> dict:
-    return {"id": item.id, "phrase": item.phrase, "pose": _pose(item.box.pose), "size_m": [round(float(v), 4) for v in item.box.size_m],
-            "depth_coverage": round(item.depth_coverage, 3), "points": len(item.points_m)}
+    return {
+        "id": item.id,
+        "phrase": item.phrase,
+        "pose": _pose(item.box.pose),
+        "size_m": [round(float(v), 4) for v in item.box.size_m],
+        "depth_coverage": round(item.depth_coverage, 3),
+        "points": len(item.points_m),
+    }
 
 
 def _grasp_json(grasp: Grasp) -> dict:
-    return {"pose": _pose(grasp.pose), "pregrasp_pose": _pose(grasp.pregrasp), "width_m": round(grasp.width_m, 4), "score": round(grasp.score, 4),
-            "strategy": grasp.strategy}
+    return {
+        "pose": _pose(grasp.pose),
+        "pregrasp_pose": _pose(grasp.pregrasp),
+        "width_m": round(grasp.width_m, 4),
+        "score": round(grasp.score, 4),
+        "strategy": grasp.strategy,
+    }
 
 
 def _pose(matrix: Any) -> dict:
-    return {"position_m": [round(float(v), 5) for v in matrix[:3, 3]],
-            "quaternion_xyzw": [round(float(v), 6) for v in quaternion_from_rotation(matrix[:3, :3])]}
+    return {
+        "position_m": [round(float(v), 5) for v in matrix[:3, 3]],
+        "quaternion_xyzw": [round(float(v), 6) for v in quaternion_from_rotation(matrix[:3, :3])],
+    }

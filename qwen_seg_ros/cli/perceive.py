@@ -7,7 +7,7 @@ import typer
 
 from qwen_seg_ros.cli import output
 from qwen_seg_ros.cli.files import frame_from_bag, frame_from_files
-from qwen_seg_ros.cli.options import CheckpointOption, InstructionArgument, JsonOption, SetOption, SettingsOption, load_pipeline, settings_from
+from qwen_seg_ros.cli.options import CheckpointOption, InstructionArgument, JsonOption, SetOption, SettingsOption, pipeline_from
 from qwen_seg_ros.drawing import draw_cloud, draw_overlay
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.transform import inverse
@@ -39,7 +39,7 @@ def perceive(
       qwen-seg perceive "all cans" --image rgb.png --depth depth.png --camera camera.json --json
     """
     frame = _frame(bag, number, image, depth, camera)
-    result = load_pipeline(settings_from(checkpoint, settings, values)).run(frame, instruction, plan_grasps=grasps)
+    result = pipeline_from(checkpoint, settings, values).run(frame, instruction, plan_grasps=grasps)
     if as_json:
         print(output.result_json(result))
     else:

@@ -7,7 +7,7 @@ import typer
 
 from qwen_seg_ros.cli import output
 from qwen_seg_ros.cli.files import frame_from_files
-from qwen_seg_ros.cli.options import CheckpointOption, InstructionArgument, JsonOption, SetOption, SettingsOption, load_pipeline, settings_from
+from qwen_seg_ros.cli.options import CheckpointOption, InstructionArgument, JsonOption, SetOption, SettingsOption, pipeline_from
 from qwen_seg_ros.drawing import draw_overlay
 
 
@@ -33,7 +33,7 @@ def segment(
       qwen-seg segment rgb.png "the box" --depth depth.png --camera camera.json
     """
     frame = frame_from_files(image, depth, camera)
-    result = load_pipeline(settings_from(checkpoint, settings, values)).run(frame, instruction)
+    result = pipeline_from(checkpoint, settings, values).run(frame, instruction)
     if as_json:
         print(output.result_json(result))
     else:

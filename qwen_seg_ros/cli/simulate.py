@@ -13,13 +13,15 @@ Sizes = tuple[int, int]
 
 
 def simulate(
-    bag: Annotated[Path | None, typer.Option(help="Write a rosbag2 (mcap) with one frame a scene, and truth.json, into this new folder.")] = None,
+    bag: Annotated[Path | None, typer.Option(help="Write a rosbag2 (mcap) and truth.json into this new folder.")] = None,
     data: Annotated[Path | None, typer.Option(help="Write pictures with truth for training into this folder; resumes.")] = None,
-    fetch_assets: Annotated[bool, typer.Option("--fetch-assets", help="Download meshes and textures (about 0.6 GB, once).")] = False,
+    fetch_assets: Annotated[
+        bool, typer.Option("--fetch-assets", help="Download meshes and textures (about 0.6 GB, once).")
+    ] = False,
     scenes: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene; the same seed gives the same scenes.")] = 7_000_000,
-    size: Annotated[Sizes, typer.Option(help="Width and height of the pictures.", show_default="640 480 for bags, 320 240 for data")] = (0, 0),
-    noise: Annotated[bool, typer.Option("--noise", help="Bags: depth as from a stereo camera (noise, holes) instead of exact depth.")] = False,
+    size: Annotated[Sizes, typer.Option(help="Width and height of the pictures.", show_default="640 480; data 320 240")] = (0, 0),
+    noise: Annotated[bool, typer.Option("--noise", help="Bags: depth as from a stereo camera, with noise and holes.")] = False,
     camera_seed: Annotated[int, typer.Option(min=0, help="Bags: place of the camera, which stays for all scenes.")] = 3,
     views: Annotated[int, typer.Option(min=1, help="Data: views of each scene.")] = 3,
     depth: Annotated[bool, typer.Option("--depth", help="Data: write depth too.")] = False,
@@ -69,7 +71,9 @@ def _bag(folder: Path, scenes: int, seed: int, size: Sizes, noise: bool, camera_
     seeds = track(range(seed, seed + scenes), description="rendering", console=console)
     record(folder, [renderer.render(number, camera=camera)[0] for number in seeds], noise)
     total = sum(file.stat().st_size for file in folder.iterdir())
-    console.print(f"wrote {folder}: {scenes} scenes, {total / 1e6:.1f} MB; play it with: ros2 bag play {folder} --loop", highlight=False)
+    console.print(
+        f"wrote {folder}: {scenes} scenes, {total / 1e6:.1f} MB; play it with: ros2 bag play {folder} --loop", highlight=False
+    )
 
 
 def _data(folder: Path, scenes: int, seed: int, views: int, size: Sizes, workers: int, depth: bool) -> None:

@@ -1,1 +1,1 @@
-"""Recorded camera data: rosbag2 folders (mcap) written and read in pure Python, with the truth of simulated scenes beside them."""
+"""Recorded camera data: rosbag2 folders (mcap) read and written without ROS, and the truth of simulated scenes."""

@@ -17,8 +17,13 @@ from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.transform import rotation_from_quaternion, transform
 from qwen_seg_ros.offline.bags.topics import BASE_FRAME, Topics
 
-_COLOUR = {"rgb8": None, "bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB, "mono8": cv2.COLOR_GRAY2RGB}
-_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+_COLOUR = {  # encoding: (channels, OpenCV conversion to RGB; None = already RGB)
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+}
 
 
 def read_bag(path: Path, topics: Topics | None = None, tolerance_s: float = 0.02) -> Iterator[Frame]:
@@ -67,8 +72,7 @@ class _Pairing:
     def add_transforms(self, message: Any) -> None:
         for link in message.transforms:
             if link.header.frame_id == BASE_FRAME:
-                t, q = link.transform.translation, link.transform.rotation
-                self.poses[link.child_frame_id] = transform(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
+                self.poses[link.child_frame_id] = _pose(link.transform)
 
     def frames(self) -> Iterator[Frame]:
         """Those that are whole now; older messages without a partner are dropped."""
@@ -88,18 +92,27 @@ def _stamp_ns(message: Any) -> int:
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
 
+def _pose(message: Any) -> Matrix4:
+    t, q = message.translation, message.rotation
+    return transform(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
+
+
 def rgb(message: Any) -> RgbImage:
     """Image or CompressedImage -> uint8 (H, W, 3)."""
     if not hasattr(message, "encoding"):
-        picture = cv2.imdecode(np.asarray(message.data), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InvalidInputError(f"a compressed image of format {message.format!r} cannot be decoded; jpeg and png can")
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        return _decompressed(message)
     if message.encoding not in _COLOUR:
         raise InvalidInputError(f"colour image has the encoding {message.encoding!r}; known are {', '.join(_COLOUR)}")
-    pixels = _pixels(message, np.uint8, _CHANNELS[message.encoding])
-    conversion = _COLOUR[message.encoding]
-    return np.ascontiguousarray(pixels) if conversion is None else cv2.cvtColor(pixels, conversion)
+    channels, conversion = _COLOUR[message.encoding]
+    pixels = _pixels(message, np.uint8, channels)
+    return np.ascontiguousarray(pixels) if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
+
+
+def _decompressed(message: Any) -> RgbImage:
+    picture = cv2.imdecode(np.asarray(message.data), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InvalidInputError(f"a compressed image of format {message.format!r} cannot be decoded; jpeg and png can")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def depth_m(message: Any) -> DepthImage:
@@ -115,8 +128,9 @@ def camera(message: Any) -> Camera:
     k = np.asarray(message.k if hasattr(message, "k") else message.K, np.float64).reshape(3, 3)
     distortion = tuple(float(v) for v in message.d)
     curved = any(distortion)
-    return Camera(int(message.width), int(message.height), *(float(k[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))), distortion if curved else (),
-                  curved and message.distortion_model in ("equidistant", "fisheye"))
+    fx, fy, cx, cy = (float(k[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    fisheye = curved and message.distortion_model in ("equidistant", "fisheye")
+    return Camera(int(message.width), int(message.height), fx, fy, cx, cy, distortion if curved else (), fisheye)
 
 
 def _pixels(message: Any, kind: type, channels: int) -> np.ndarray:
@@ -124,5 +138,5 @@ def _pixels(message: Any, kind: type, channels: int) -> np.ndarray:
     shape = (message.height, message.width, channels)
     strides = (message.step, channels * item.itemsize, item.itemsize)
     if len(message.data) < message.step * (message.height - 1) + message.width * strides[1]:
-        raise InvalidInputError(f"{message.encoding} image of {message.width}x{message.height} has only {len(message.data)} bytes")
+        raise InvalidInputError(f"{message.encoding} image of {message.width}x{message.height} has {len(message.data)} bytes")
     return np.ndarray(shape, item, buffer=np.ascontiguousarray(message.data).data, strides=strides)

@@ -9,8 +9,8 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import MaskImage
 from qwen_seg_ros.geometry.mask import decode_rle, encode_rle
-from qwen_seg_ros.offline.bags.writer import write_bag
 from qwen_seg_ros.offline.bags.topics import OPTICAL_FRAME
+from qwen_seg_ros.offline.bags.writer import write_bag
 from qwen_seg_ros.offline.sim.noise import noisy_depth
 from qwen_seg_ros.offline.sim.scene import ObjectRecord, SimScene
 
@@ -29,7 +29,10 @@ class SceneTruth:
 
 
 def record(folder: Path, scenes: Sequence[SimScene], noise: bool = False) -> Path:
-    """Write a bag with one frame a scene (every two seconds) and its truth. noise: the depth of a stereo camera instead of exact depth."""
+    """Write a bag with one frame a scene (every two seconds) and its truth.
+
+    noise: the depth of a stereo camera instead of exact depth.
+    """
     frames = [_frame(scene, FIRST_STAMP_NS + n * GAP_NS, noise) for n, scene in enumerate(scenes)]
     write_bag(folder, frames)
     truths = [_to_json(scene, frame.stamp_ns) for scene, frame in zip(scenes, frames, strict=True)]
@@ -53,7 +56,14 @@ def _frame(scene: SimScene, stamp_ns: int, noise: bool) -> Frame:
 def _to_json(scene: SimScene, stamp_ns: int) -> dict:
     height, width = scene.ids.shape
     masks = {str(o.id): encode_rle(scene.ids == o.id) for o in scene.objects}
-    return {"seed": scene.seed, "stamp_ns": stamp_ns, "height": height, "width": width, "objects": [o.to_dict() for o in scene.objects], "masks": masks}
+    return {
+        "seed": scene.seed,
+        "stamp_ns": stamp_ns,
+        "height": height,
+        "width": width,
+        "objects": [o.to_dict() for o in scene.objects],
+        "masks": masks,
+    }
 
 
 def _from_json(item: dict) -> SceneTruth:

@@ -21,7 +21,7 @@ _NEVER = QosTime(0, 0)
 
 
 def write_bag(folder: Path, frames: Iterable[Frame], topics: Topics | None = None) -> Path:
-    """Write every frame at its stamp: colour as rgb8, depth as 16UC1 millimetres (0 = none), camera_info, and the first pose as /tf_static.
+    """Write every frame at its stamp: colour as rgb8, depth as 16UC1 millimetres (0 = none), camera_info, the first pose.
 
     Raises:
         InvalidInputError: the folder exists already, or a frame has no depth or camera.
@@ -54,12 +54,15 @@ class _Recorder:
         self.located = False
 
     def _connect(self, topic: str, kind: str, durability: QosDurability = QosDurability.VOLATILE) -> Any:
-        qos = Qos(QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, durability, _NEVER, _NEVER, QosLiveliness.AUTOMATIC, _NEVER, False)
+        qos = Qos(
+            QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, durability, _NEVER, _NEVER, QosLiveliness.AUTOMATIC, _NEVER, False
+        )
         return self.writer.add_connection(topic, kind, typestore=self.store, offered_qos_profiles=[qos])
 
     def add(self, frame: Frame) -> None:
         if frame.depth_m is None or frame.camera is None:
-            raise InvalidInputError("a recorded frame needs depth and a camera; this one has " + ("no depth" if frame.depth_m is None else "no camera"))
+            absent = "depth" if frame.depth_m is None else "camera"
+            raise InvalidInputError(f"a recorded frame needs depth and a camera; this one has no {absent}")
         if frame.base_from_camera is not None and not self.located:
             self._write(self.transforms, frame, self._transforms(frame))
             self.located = True
@@ -88,14 +91,25 @@ class _Recorder:
         projection = np.hstack([camera.matrix, np.zeros((3, 1))])
         distortion = np.array(camera.distortion or (0.0,) * 5)
         return self._type("sensor_msgs/msg/CameraInfo")(
-            header, camera.height, camera.width, model, distortion, camera.matrix.ravel(), np.eye(3).ravel(), projection.ravel(), 0, 0, roi
+            header,
+            camera.height,
+            camera.width,
+            model,
+            distortion,
+            camera.matrix.ravel(),
+            np.eye(3).ravel(),
+            projection.ravel(),
+            0,
+            0,
+            roi,
         )
 
     def _transforms(self, frame: Frame) -> Any:
         """One link base_link -> optical frame."""
         pose = frame.base_from_camera
-        vector, quaternion = self._type("geometry_msgs/msg/Vector3"), self._type("geometry_msgs/msg/Quaternion")
-        move = self._type("geometry_msgs/msg/Transform")(vector(*map(float, pose[:3, 3])), quaternion(*map(float, quaternion_from_rotation(pose[:3, :3]))))
+        place = self._type("geometry_msgs/msg/Vector3")(*map(float, pose[:3, 3]))
+        turn = self._type("geometry_msgs/msg/Quaternion")(*map(float, quaternion_from_rotation(pose[:3, :3])))
+        move = self._type("geometry_msgs/msg/Transform")(place, turn)
         link = self._type("geometry_msgs/msg/TransformStamped")(self._header(frame, BASE_FRAME), frame.frame_id, move)
         return self._type("tf2_msgs/msg/TFMessage")([link])
 
