@@ -62,7 +62,7 @@ class Batcher:
 
     def __call__(self, samples: list[Sample]) -> Batch:
         pictures = [self._picture(sample) for sample in samples]
-        length = -(-max(len(p["ids"]) for p in pictures) // 32) * 32
+        length = -(-max(len(p["ids"]) for p in pictures) // 64) * 64
         stack = {k: torch.stack([_padded(p[k], length, fill) for p in pictures]) for k, fill in
                  (("ids", self.background), ("labels", IGNORE), ("weights", 0.0), ("branch", -2))}
         positions = torch.stack([_padded(p["positions"], length, 0) for p in pictures], dim=1)

@@ -19,7 +19,7 @@ from qwen_seg_ros.model import checkpoint
 from qwen_seg_ros.model.mask_decoder import MaskDecoder
 from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.offline.training.batch import Batch, Batcher
-from qwen_seg_ros.offline.training.losses import AttentionInputs, Helpers, LossWeights, losses
+from qwen_seg_ros.offline.training.losses import AttentionInputs, Helpers, LossWeights, losses, vision_losses
 from qwen_seg_ros.offline.training.samples import samples
 from qwen_seg_ros.offline.training.tiny import tiny_config, tiny_processor
 
@@ -37,6 +37,7 @@ class TrainSettings:
     rate: float = 2e-3
     warmup: int = 100
     masks_from: int = 600
+    vision_only: bool = False  # train the tower alone on words and corners: four times as many pictures a second
     save_every: int = 250
     seed: int = 0
     workers: int = 1
@@ -52,7 +53,8 @@ class Stream(IterableDataset):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         torch.set_num_threads(1)
-        stream = samples(self.settings.data, self.settings.questions, self.settings.seed + self.start, worker, workers)
+        questions = 1 if self.settings.vision_only else self.settings.questions
+        stream = samples(self.settings.data, questions, self.settings.seed + self.start, worker, workers)
         while True:
             yield self.batcher([next(stream) for _ in range(self.settings.batch)])
 
@@ -98,7 +100,10 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = group["full_lr"] * self._schedule()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_is_fast(self.device)):
-            terms = losses(self.model, self.helpers, self.seen, patches, grid, batch, LossWeights(), self.step >= self.settings.masks_from)
+            if self.settings.vision_only:
+                terms = vision_losses(self.model, self.helpers, patches, grid, batch, LossWeights())
+            else:
+                terms = losses(self.model, self.helpers, self.seen, patches, grid, batch, LossWeights(), self.step >= self.settings.masks_from)
         terms["total"].backward()
         nn.utils.clip_grad_norm_([p for o in self.optimisers for g in o.param_groups for p in g["params"]], 2.0)
         for optimiser in self.optimisers:

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.offline.training.batch import BINS, IGNORE, Batch
 
+INSTANCES = 32  # masks a step
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -81,11 +83,22 @@ def losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, seen: At
     return terms
 
 
+def vision_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, patches: Tensor, grid: Tensor, batch: Batch,
+                  weights: LossWeights) -> dict[str, Tensor]:
+    """Words and corners of the image tokens alone."""
+    top, _ = model.encode_image(patches, grid)
+    words, corners = cell_losses(model, helpers, top, batch)
+    return {"words": words, "corners": corners, "total": weights.words * words + weights.corners * corners}
+
+
 def text_loss(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, batch: Batch) -> Tensor:
-    keep = batch.labels != IGNORE
-    logits = model.lm_head(hidden[keep]).float()
-    weight = batch.weights[keep]
-    return (F.cross_entropy(logits, batch.labels[keep], reduction="none") * weight).sum() / weight.sum()
+    """Rows are filled up to a round number: on a CPU every new matrix shape costs the compilation of its kernels."""
+    keep = (batch.labels != IGNORE).flatten().nonzero()[:, 0]
+    filled = F.pad(keep, (0, -len(keep) % 256))
+    weight = F.pad(batch.weights.flatten()[keep], (0, len(filled) - len(keep)))
+    logits = model.lm_head(hidden.flatten(0, 1)[filled]).float()
+    labels = batch.labels.flatten()[filled].clamp(min=0)
+    return (F.cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum()
 
 
 def cell_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, top: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -97,7 +110,7 @@ def cell_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, top
     named = log_words.gather(-1, batch.cell_words.clamp(min=0)).masked_fill(~valid, 0).sum(-1) / valid.sum(-1)
     importance = torch.where(owned, 1.0, 0.1)
     words = -(named * importance).sum() / importance.sum()
-    log_bins = F.log_softmax(helpers.corners(tokens[owned]).unflatten(-1, (4, BINS)).float(), dim=-1)
+    log_bins = F.log_softmax(helpers.corners(tokens)[owned].unflatten(-1, (4, BINS)).float(), dim=-1)
     corners = -(soft_bins(batch.cell_box[owned]) * log_bins).sum(-1).mean()
     return words, corners
 
@@ -113,22 +126,14 @@ def pointing_loss(attention: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tens
     size = attention.head_dim
     weight_q, weight_k = attention.q_proj.weight[: heads * size], attention.k_proj.weight[: heads * size]
     picture, place = batch.point_at.unbind(-1)
-    key = attention.k_norm(F.linear(hidden, weight_k).unflatten(-1, (heads, size)))
-    query = attention.q_norm(F.linear(hidden[picture, place], weight_q).unflatten(-1, (heads, size)))
-    cos, sin = rope
-    key = _rotate(key, cos[:, :, None], sin[:, :, None])
-    query = _rotate(query, cos[picture, place][:, None], sin[picture, place][:, None])
-    terms = []
-    for number in range(len(hidden)):
-        mine = picture == number
-        if not mine.any():
-            continue
-        logits = torch.einsum("nhd,lhd->nhl", query[mine].float(), key[number].float()) * attention.scaling
-        logits = logits.masked_fill(~batch.attention[number, 0, place[mine]][:, None], float("-inf"))
-        image = batch.input_ids[number] == image_token
-        at_image = (batch.point_target[mine][:, None] * logits[..., image]).sum(-1)
-        terms.append((logits.logsumexp(-1) - at_image).mean(-1))
-    return torch.cat(terms).mean()
+    cos, sin = (part[:, :, None] for part in rope)
+    key = _rotate(attention.k_norm(F.linear(hidden, weight_k).unflatten(-1, (heads, size))), cos, sin)
+    query = _rotate(attention.q_norm(F.linear(hidden, weight_q).unflatten(-1, (heads, size))), cos, sin)
+    logits = torch.einsum("bqhd,bkhd->bqhk", query.float(), key.float())[picture, place] * attention.scaling
+    logits = logits.masked_fill(~batch.attention[picture, 0, place][:, None], float("-inf"))
+    first = int((batch.input_ids[0] == image_token).nonzero()[0, 0])  # the image stands at the same place in every picture's sequence
+    at_image = (batch.point_target[:, None] * logits[..., first : first + batch.point_target.shape[1]]).sum(-1)
+    return (logits.logsumexp(-1) - at_image).mean()
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -138,16 +143,18 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def mask_losses(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, top: Tensor, levels: list[Tensor], grid: Tensor,
                 batch: Batch) -> dict[str, Tensor]:
-    picture, place = batch.mask_at.unbind(-1)
+    chosen = torch.randperm(len(batch.mask_at), device=hidden.device).repeat(-(-INSTANCES // len(batch.mask_at)))[:INSTANCES]
+    picture, place = batch.mask_at[chosen].unbind(-1)
+    boxes, masks = batch.boxes[chosen], batch.masks[chosen]
     rows, cols = (grid[0, 1:] // model.config.vision_config.spatial_merge_size).tolist()
     is_image = batch.input_ids == model.config.image_token_id
     text = hidden[is_image].view(*top.shape[:2], -1)
     features = model.image_features(top, levels, text, batch.image, rows, cols)
     pixels = model.mask_decoder.encode(features)
-    first, final, iou = model.mask_decoder(pixels, jittered(batch.boxes), hidden[picture, place], picture)
-    bce = sum(boundary_bce(m, batch.masks) for m in (first, final)) / 2
-    dice = sum(dice_loss(m, batch.masks) for m in (first, final)) / 2
-    true_iou = soft_iou(final.detach(), batch.masks)
+    first, final, iou = model.mask_decoder(pixels, jittered(boxes), hidden[picture, place], picture)
+    bce = sum(boundary_bce(m, masks) for m in (first, final)) / 2
+    dice = sum(dice_loss(m, masks) for m in (first, final)) / 2
+    true_iou = soft_iou(final.detach(), masks)
     return {"bce": bce, "dice": dice, "iou": F.mse_loss(iou.float().sigmoid(), true_iou)}
 
 

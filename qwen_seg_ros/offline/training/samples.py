@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 
 from qwen_seg_ros.offline.data.expressions import Expression, expressions
-from qwen_seg_ros.offline.sim.catalogue import catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 MIN_PIXELS = 80
-CATALOGUE = {entry.key: entry for entry in catalogue()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +39,8 @@ def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[Obj
     meta = json.loads(line)
     rgb = cv2.cvtColor(cv2.imread(str(shard / f"{meta['name']}.jpg")), cv2.COLOR_BGR2RGB)
     ids = cv2.imread(str(shard / f"{meta['name']}_ids.png"), cv2.IMREAD_UNCHANGED)
-    return rgb, ids, tuple(_renamed(ObjectRecord.from_dict(o)) for o in meta["objects"])
+    return rgb, ids, tuple(ObjectRecord.from_dict(o) for o in meta["objects"])
 
-
-def _renamed(item: ObjectRecord) -> ObjectRecord:
-    """Words as the catalogue has them now: better names do not need new pictures."""
-    entry = CATALOGUE.get(item.key)
-    return replace(item, name=entry.name, colour=entry.colour, category=entry.category, aliases=entry.aliases) if entry else item
 
 
 def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
