@@ -53,10 +53,16 @@ def test_what_models_write(text, outcome, boxes, masks, absent):
 
 
 def test_the_written_answer_is_read_back():
-    entries = [prompts.Entry("red mug", (10, 20, 300, 400)), prompts.Entry("hammer", None), prompts.Entry("can", (500, 20, 600, 400))]
+    entries = [
+        prompts.Entry("red mug", (10, 20, 300, 400)),
+        prompts.Entry("hammer", None),
+        prompts.Entry("can", (500, 20, 600, 400)),
+    ]
     parsed = parse_answer(prompts.write_answer(entries))
     assert [(e.phrase, e.box_grid, e.mask_index, e.place) for e in parsed.entries] == [
-        ("red mug", (10, 20, 300, 400), 0, 0), ("can", (500, 20, 600, 400), 1, 2)]
+        ("red mug", (10, 20, 300, 400), 0, 0),
+        ("can", (500, 20, 600, 400), 1, 2),
+    ]
     assert parsed.absent == ("hammer",)
 
 
@@ -73,7 +79,12 @@ def test_repairs_are_said():
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text() | st.lists(st.sampled_from([ONE, TWO, NONE, "[", "]", ",", "{", "}", '"', "```", "<mask_token>", '{"bbox_2d":[1,2', "\\"])).map("".join))
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from([ONE, TWO, NONE, "[", "]", ",", "{", "}", '"', "```", "<mask_token>", '{"bbox_2d":[1,2', "\\"])
+    ).map("".join)
+)
 def test_any_text_gives_a_bounded_answer_with_boxes_in_range(text):
     parsed = parse_answer(text, "x", max_entries=10)
     assert len(parsed.entries) <= 10

@@ -62,8 +62,13 @@ def plain_inputs(engine, rgb, instruction):
     tokens = int(grid.prod()) // engine.processor.merge_size**2
     text = prompts.IMAGE_PREFIX.format(image="<|image_pad|>" * tokens) + prompts.conversation_tail(instruction)
     ids = torch.tensor([engine.tokenizer(text, add_special_tokens=False).input_ids])
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": patches, "image_grid_thw": grid,
-            "mm_token_type_ids": (ids == engine.model.config.image_token_id).int()}
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "pixel_values": patches,
+        "image_grid_thw": grid,
+        "mm_token_type_ids": (ids == engine.model.config.image_token_id).int(),
+    }
 
 
 def test_tokens(tokenizer):
@@ -85,7 +90,13 @@ def test_size_of_the_embedded_model(model):
 
 
 def test_text_logits_equal_transformers_own_model(model, engine):
-    config = Qwen3VLConfig(**{k: v for k, v in model.config.to_dict().items() if k not in ("model_type", "mask_decoder", "mask_token_id", "reject_token_id")})
+    config = Qwen3VLConfig(
+        **{
+            k: v
+            for k, v in model.config.to_dict().items()
+            if k not in ("model_type", "mask_decoder", "mask_token_id", "reject_token_id")
+        }
+    )
     own = Qwen3VLForConditionalGeneration(config).eval()
     own.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("mask_decoder.")})
     inputs = plain_inputs(engine, picture(1), "the red mug")
@@ -98,14 +109,16 @@ def test_engine_writes_what_plain_generate_writes(model, engine):
     inputs = plain_inputs(engine, rgb, "all cans")
     with torch.inference_mode():
         out = model.generate(**inputs, max_new_tokens=16, do_sample=False)
-    plain = engine.tokenizer.decode(out[0, inputs["input_ids"].shape[1]:])
+    plain = engine.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :])
     answer = engine.answer(engine.encode(rgb), "all cans", max_new_tokens=16)
     assert answer.text == plain and answer.truncated
 
 
 def test_positions_are_those_of_transformers(model, engine):
     inputs = plain_inputs(engine, picture(3), "x")
-    position, _ = model.model.get_rope_index(inputs["input_ids"], inputs["mm_token_type_ids"], image_grid_thw=inputs["image_grid_thw"])
+    position, _ = model.model.get_rope_index(
+        inputs["input_ids"], inputs["mm_token_type_ids"], image_grid_thw=inputs["image_grid_thw"]
+    )
     rows, cols = (inputs["image_grid_thw"][0, 1:] // 2).tolist()
     mine = image_positions(3, rows, cols, 1)
     assert torch.equal(position[:, :, : mine.shape[-1]], mine)
@@ -151,8 +164,9 @@ def test_unknown_checkpoint_says_what_there_is():
 
 def test_patches_are_in_transformers_order():
     module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
-    theirs = module.Qwen2VLImageProcessorPil(patch_size=16, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3,
-                                             do_resize=False)(images=[picture(8, 64, 96)], return_tensors="pt")
+    theirs = module.Qwen2VLImageProcessorPil(
+        patch_size=16, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_resize=False
+    )(images=[picture(8, 64, 96)], return_tensors="pt")
     processor = ImageProcessor(min_pixels=1)
     mine, grid = processor.patches(processor.normalise([picture(8, 64, 96)]))
     assert torch.equal(grid, theirs["image_grid_thw"])
@@ -190,7 +204,15 @@ def test_gate_is_the_product_of_four_sigmoids_on_the_grown_box():
 
 def test_box_features():
     box = torch.tensor([[0.25, 0.5, 0.75, 0.6]])
-    parts = [fourier(v, 6) for v in (box[:, 0], box[:, 1], 0.2 * torch.log(box[:, 2] - box[:, 0]) + 0.5, 0.2 * torch.log(box[:, 3] - box[:, 1]) + 0.5)]
+    parts = [
+        fourier(v, 6)
+        for v in (
+            box[:, 0],
+            box[:, 1],
+            0.2 * torch.log(box[:, 2] - box[:, 0]) + 0.5,
+            0.2 * torch.log(box[:, 3] - box[:, 1]) + 0.5,
+        )
+    ]
     torch.testing.assert_close(box_features(box, 6), torch.cat(parts, -1))
     assert box_features(box, 6).shape == (1, 48)
 
@@ -198,8 +220,15 @@ def test_box_features():
 @pytest.fixture(scope="module")
 def decoder():
     torch.manual_seed(1)
-    return MaskDecoder(MaskDecoderConfig(hidden_size=32, num_heads=4, ffn_size=64, pixel_channels=16, stem_channels=8, stem_stride=4, gate="own"),
-                       visual_size=24, text_size=40, levels=2, token_px=32).eval()
+    return MaskDecoder(
+        MaskDecoderConfig(
+            hidden_size=32, num_heads=4, ffn_size=64, pixel_channels=16, stem_channels=8, stem_stride=4, gate="own"
+        ),
+        visual_size=24,
+        text_size=40,
+        levels=2,
+        token_px=32,
+    ).eval()
 
 
 def memory(images=2):
@@ -237,15 +266,20 @@ def test_permuting_instances_permutes_masks(decoder):
 def test_shared_gate_is_the_maximum_over_the_boxes_of_an_image(decoder):
     boxes, where = torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9], [0.1, 0.6, 0.3, 0.9]]), torch.tensor([0, 0, 1])
     own = decoder._gates(boxes, where, 12, 16)
-    shared = MaskDecoder(MaskDecoderConfig(**{**decoder_dict(decoder.config), "gate": "max"}), 24, 40, 2, 32)._gates(boxes, where, 12, 16)
+    shared = MaskDecoder(MaskDecoderConfig(**{**decoder_dict(decoder.config), "gate": "max"}), 24, 40, 2, 32)._gates(
+        boxes, where, 12, 16
+    )
     torch.testing.assert_close(shared[0], torch.maximum(own[0], own[1]))
     torch.testing.assert_close(shared[2], own[2])
 
 
 def test_decoder_fits_the_published_base_sizes():
     for hidden, taps in ((2048, [5, 11, 17]), (2560, [5, 11, 17]), (4096, [8, 16, 24])):
-        config = Qwen3VLSegConfig(text_config={"hidden_size": hidden}, vision_config={"out_hidden_size": hidden, "deepstack_visual_indexes": taps},
-                                  mask_decoder={})
+        config = Qwen3VLSegConfig(
+            text_config={"hidden_size": hidden},
+            vision_config={"out_hidden_size": hidden, "deepstack_visual_indexes": taps},
+            mask_decoder={},
+        )
         assert decoder_parameters(config) > 5e6
 
 

@@ -27,20 +27,31 @@ def resolve(checkpoint: str) -> str:
         return checkpoint
     if checkpoint.startswith(("/", ".", "~")) or checkpoint.count("/") != 1:
         known = ", ".join(sorted(p.parent.name for p in EMBEDDED.glob("*/config.json"))) or "none"
-        raise CheckpointError(f"checkpoint {checkpoint!r} is neither a folder nor a hub id (owner/name); embedded checkpoints: {known}")
+        raise CheckpointError(
+            f"checkpoint {checkpoint!r} is neither a folder nor a hub id (owner/name); embedded checkpoints: {known}"
+        )
     return checkpoint
 
 
-def save(folder: Path, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor) -> None:
+def save(
+    folder: Path, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor
+) -> None:
     """Write config.json, model.safetensors, the tokenizer and preprocessor_config.json."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    fields = {**asdict(processor), "image_processor_type": "Qwen2VLImageProcessor", "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
-              "size": {"shortest_edge": processor.min_pixels, "longest_edge": processor.max_pixels}}
+    fields = {
+        **asdict(processor),
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "size": {"shortest_edge": processor.min_pixels, "longest_edge": processor.max_pixels},
+    }
     (Path(folder) / "preprocessor_config.json").write_text(json.dumps(fields, indent=2) + "\n")
 
 
-def load(checkpoint: str, dtype: torch.dtype = torch.float32) -> tuple[Qwen3VLSegForConditionalGeneration, PreTrainedTokenizerBase, ImageProcessor]:
+def load(
+    checkpoint: str, dtype: torch.dtype = torch.float32
+) -> tuple[Qwen3VLSegForConditionalGeneration, PreTrainedTokenizerBase, ImageProcessor]:
     """Read a folder or hub id.
 
     Raises:
@@ -66,7 +77,8 @@ def load_processor(folder: str) -> ImageProcessor:
     values = json.loads(Path(cached_file(folder, "preprocessor_config.json")).read_text())
     size = values.get("size", {})
     return ImageProcessor(
-        patch_size=int(values.get("patch_size", 16)), merge_size=int(values.get("merge_size", 2)),
+        patch_size=int(values.get("patch_size", 16)),
+        merge_size=int(values.get("merge_size", 2)),
         temporal_patch_size=int(values.get("temporal_patch_size", 2)),
         min_pixels=int(values.get("min_pixels") or size.get("shortest_edge", 65_536)),
         max_pixels=int(values.get("max_pixels") or size.get("longest_edge", 16_777_216)),

@@ -31,8 +31,8 @@ class EncodedImage:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """text: as written, special tokens included. mask_states: (N, T) in the order of the mask tokens. present_probability: for every
-    entry, rejections included, how sure the model was that there is a target. truncated: ran out of tokens."""
+    """text: as written, special tokens included. mask_states: (N, T) in the order of the mask tokens. present_probability: for
+    every entry, rejections included, how sure the model was that there is a target. truncated: ran out of tokens."""
 
     text: str
     mask_states: Tensor
@@ -43,7 +43,9 @@ class Answer:
 class Engine:
     """Holds no state of a request: `encode` returns a value, `answer` uses it, so requests cannot mix."""
 
-    def __init__(self, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor) -> None:
+    def __init__(
+        self, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor
+    ) -> None:
         self.model, self.tokenizer, self.processor = model.eval(), tokenizer, processor
         self.device = model.device
         ids = tokenizer.convert_tokens_to_ids
@@ -70,7 +72,9 @@ class Engine:
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def _prefill_image(self, head: list[int], tail: list[int], top: Tensor, levels: list[Tensor], rows: int, cols: int) -> tuple[Tensor, DynamicCache]:
+    def _prefill_image(
+        self, head: list[int], tail: list[int], top: Tensor, levels: list[Tensor], rows: int, cols: int
+    ) -> tuple[Tensor, DynamicCache]:
         embed = self.model.get_input_embeddings()
         text = embed(torch.tensor([head + tail], device=self.device))
         embeds = torch.cat([text[:, : len(head)], top.to(text.dtype), text[:, len(head) :]], dim=1)
@@ -78,8 +82,12 @@ class Engine:
         is_image[:, len(head) : len(head) + rows * cols] = True
         cache = DynamicCache()
         output = self.model.model.language_model(
-            inputs_embeds=embeds, position_ids=image_positions(len(head), rows, cols, len(tail)).to(self.device), past_key_values=cache,
-            use_cache=True, visual_pos_masks=is_image, deepstack_visual_embeds=[level.flatten(0, 1) for level in levels],
+            inputs_embeds=embeds,
+            position_ids=image_positions(len(head), rows, cols, len(tail)).to(self.device),
+            past_key_values=cache,
+            use_cache=True,
+            visual_pos_masks=is_image,
+            deepstack_visual_embeds=[level.flatten(0, 1) for level in levels],
         )
         return output.last_hidden_state, cache
 
@@ -113,7 +121,9 @@ class Engine:
         """Feed tokens; hidden states (L, T)."""
         embeds = self.model.get_input_embeddings()(torch.tensor([tokens], device=self.device))
         positions = (torch.arange(len(tokens), device=self.device) + position).expand(3, 1, -1)
-        output = self.model.model.language_model(inputs_embeds=embeds, position_ids=positions, past_key_values=cache, use_cache=True)
+        output = self.model.model.language_model(
+            inputs_embeds=embeds, position_ids=positions, past_key_values=cache, use_cache=True
+        )
         return output.last_hidden_state[0]
 
     def _choose(self, hidden_T: Tensor, reject_bias: float) -> tuple[int, float]:
@@ -135,6 +145,9 @@ class Engine:
 def image_positions(head: int, rows: int, cols: int, tail: int) -> Tensor:
     """M-RoPE positions (3, 1, L) of `head` text tokens, an image of rows x cols tokens and `tail` text tokens."""
     text = torch.arange(head).expand(3, -1)
-    grid = torch.stack([torch.zeros(rows * cols), torch.arange(rows).repeat_interleave(cols), torch.arange(cols).repeat(rows)]) + head
+    grid = (
+        torch.stack([torch.zeros(rows * cols), torch.arange(rows).repeat_interleave(cols), torch.arange(cols).repeat(rows)])
+        + head
+    )
     after = (torch.arange(tail) + head + max(rows, cols)).expand(3, -1)
     return torch.cat([text, grid, after], dim=1).long()[:, None]

@@ -20,7 +20,7 @@ POOL_EPS = 1e-6
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the decoder needs of the images: levels L x (B, V, H, W), top (B, V, H, W), text (B, H, W, T), image (B, 3, Hpx, Wpx)."""
+    """Input of the decoder: levels L x (B, V, H, W), top (B, V, H, W), text (B, H, W, T), image (B, 3, Hpx, Wpx)."""
 
     levels: list[Tensor]
     top: Tensor
@@ -93,7 +93,9 @@ class MaskDecoder(nn.Module):
         memory = self.adapter(features.levels, features.top, features.text)
         return PixelMemory(memory, self.up(memory), self.stem(features.image))
 
-    def forward(self, pixels: PixelMemory, boxes_N4: Tensor, token_NT: Tensor, image_of_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, pixels: PixelMemory, boxes_N4: Tensor, token_NT: Tensor, image_of_N: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """-> first-pass logits (N, h, w), final logits (N, h, w), IoU logits (N,)."""
         memory_NMD = pixels.memory.flatten(2).transpose(1, 2)[image_of_N]
         corners = box_features(boxes_N4, self.config.fourier_frequencies).to(token_NT.dtype)

@@ -40,27 +40,34 @@ class Qwen3VLSegForConditionalGeneration(Qwen3VLForConditionalGeneration):
         super()._init_weights(module)
 
     def encode_image(self, pixel_values: Tensor, grid_thw: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Patches (sum of patches, patch dim) of images of one size -> merged tokens (B, M, V) and DeepStack levels L x (B, M, V)."""
+        """Patches (all, patch dim) of images of one size -> merged tokens (B, M, V) and DeepStack levels L x (B, M, V)."""
         output = self.model.visual(pixel_values.to(self.model.visual.dtype), grid_thw=grid_thw, return_dict=True)
         images = len(grid_thw)
         top = output.pooler_output.view(images, -1, output.pooler_output.shape[-1])
         return top, [level.view_as(top) for level in output.deepstack_features]
 
-    def image_features(self, top_BMV: Tensor, levels: list[Tensor], text_BMT: Tensor, image_B3HW: Tensor, rows: int, cols: int) -> ImageFeatures:
+    def image_features(
+        self, top_BMV: Tensor, levels: list[Tensor], text_BMT: Tensor, image_B3HW: Tensor, rows: int, cols: int
+    ) -> ImageFeatures:
         """Token sequences as maps for the decoder; rows x cols merged tokens."""
 
         def as_map(tokens: Tensor) -> Tensor:
             return tokens.transpose(1, 2).unflatten(2, (rows, cols))
 
-        return ImageFeatures([as_map(level) for level in levels], as_map(top_BMV), text_BMT.unflatten(1, (rows, cols)), image_B3HW)
+        return ImageFeatures(
+            [as_map(level) for level in levels], as_map(top_BMV), text_BMT.unflatten(1, (rows, cols)), image_B3HW
+        )
 
 
 def build_decoder(config: Qwen3VLSegConfig) -> MaskDecoder:
     """The decoder that fits a base configuration: widths and DeepStack levels are read off it."""
     vision = config.vision_config
     decoder = MaskDecoder(
-        config.mask_decoder_sizes, visual_size=vision.out_hidden_size, text_size=config.text_config.hidden_size,
-        levels=len(vision.deepstack_visual_indexes), token_px=vision.patch_size * vision.spatial_merge_size,
+        config.mask_decoder_sizes,
+        visual_size=vision.out_hidden_size,
+        text_size=config.text_config.hidden_size,
+        levels=len(vision.deepstack_visual_indexes),
+        token_px=vision.patch_size * vision.spatial_merge_size,
     )
     for module in decoder.modules():
         module._own_init = True

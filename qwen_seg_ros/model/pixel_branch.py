@@ -33,8 +33,12 @@ class PixelShuffleUp(nn.Module):
         first = 2 ** math.ceil(math.log2(factor) / 2)
         second = factor // first
         self.stages = nn.Sequential(
-            nn.Conv2d(width, channels * first**2, 1), nn.PixelShuffle(first), nn.GroupNorm(8, channels), nn.GELU(),
-            nn.Conv2d(channels, channels * second**2, 3, padding=1), nn.PixelShuffle(second),
+            nn.Conv2d(width, channels * first**2, 1),
+            nn.PixelShuffle(first),
+            nn.GroupNorm(8, channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels * second**2, 3, padding=1),
+            nn.PixelShuffle(second),
         )
 
     def forward(self, memory_BDHW: Tensor) -> Tensor:
@@ -51,7 +55,12 @@ class ImageStem(nn.Module):
         for _ in range(int(math.log2(stride))):
             layers += [nn.Conv2d(inputs, channels, 3, stride=2, padding=1), nn.GroupNorm(8, channels), nn.GELU()]
             inputs = channels
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.GELU(), nn.Conv2d(channels, channels, 1)]
+        layers += [
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(8, channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 1),
+        ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image_B3HW: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class ImageProcessor:
         return self.patch_size * self.merge_size
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width the image is resized to: multiples of `token_px`, area within the bounds, aspect kept as nearly as possible."""
+        """Height and width the image is resized to: multiples of `token_px`, area in bounds, aspect kept as far as possible."""
         if max(height, width) > MAX_ASPECT * min(height, width):
             raise InvalidInputError(f"image must not be longer than {MAX_ASPECT} times its width, got {width}x{height}")
         unit = self.token_px

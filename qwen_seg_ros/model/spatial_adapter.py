@@ -30,9 +30,7 @@ class SpatialAdapter(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList(LevelInjection(visual_size, width) for _ in range(levels))
         self.top = nn.Conv2d(visual_size, width, 1)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(width * (levels + 1), width, 1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
-        )
+        self.fuse = nn.Sequential(nn.Conv2d(width * (levels + 1), width, 1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
         self.text = nn.Linear(text_size, width)
         self.position = nn.Parameter(torch.randn(1, width, position_grid, position_grid) * 0.02)
 

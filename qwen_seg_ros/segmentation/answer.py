@@ -20,7 +20,7 @@ CUT_ENTRY = re.compile(r'\{\s*"bbox(?:_2d)?"\s*:\s*\[([^\]]*)\](?:\s*,\s*"label"
 
 @dataclass(frozen=True)
 class AnswerEntry:
-    """box_grid: x0 y0 x1 y1 on the 0..1000 grid, ordered and clipped; mask_index: which mask token of the answer is its own, None = it has none."""
+    """box_grid: x0 y0 x1 y1 on the 0..1000 grid, ordered and clipped; mask_index: which mask token is its own, None = none."""
 
     phrase: str
     box_grid: tuple[float, float, float, float]

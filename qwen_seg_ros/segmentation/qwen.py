@@ -54,7 +54,12 @@ class QwenSegmenter:
             instances = self._instances(encoded, answer, parsed.entries)
         ended = time.perf_counter()
         return SegmentationResult(
-            instruction.text, parsed.outcome, instances, parsed.absent, answer.text, _message(parsed, answer),
+            instruction.text,
+            parsed.outcome,
+            instances,
+            parsed.absent,
+            answer.text,
+            _message(parsed, answer),
             {"generate": (generated - began) * 1e3, "masks": (ended - generated) * 1e3},
         )
 
@@ -68,8 +73,11 @@ class QwenSegmenter:
         total = sum(p.numel() for p in model.parameters())
         decoder = sum(p.numel() for p in model.mask_decoder.parameters()) if model.mask_decoder is not None else 0
         return {
-            "checkpoint": self.settings.checkpoint, "device": str(self.device), "dtype": str(self.dtype).removeprefix("torch."),
-            "parameters": f"{total / 1e6:.1f} M", "mask decoder": f"{decoder / 1e6:.1f} M ({decoder / total:.1%})",
+            "checkpoint": self.settings.checkpoint,
+            "device": str(self.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "parameters": f"{total / 1e6:.1f} M",
+            "mask decoder": f"{decoder / 1e6:.1f} M ({decoder / total:.1%})",
         }
 
     def _reject_bias(self) -> float:
@@ -89,7 +97,9 @@ class QwenSegmenter:
         ]
         return tuple(sorted(out, key=lambda i: -i.score * (0.5 + 0.5 * i.mask_score)))
 
-    def _masks(self, encoded: EncodedImage, answer: Answer, entries: tuple[AnswerEntry, ...], boxes: np.ndarray) -> tuple[list[MaskImage], list[float]]:
+    def _masks(
+        self, encoded: EncodedImage, answer: Answer, entries: tuple[AnswerEntry, ...], boxes: np.ndarray
+    ) -> tuple[list[MaskImage], list[float]]:
         """A mask for every entry; the filled box, with mask score 0, where the model wrote no mask token or has no decoder."""
         masks = [_box_mask(box, encoded.height, encoded.width) for box in boxes]
         scores = [0.0] * len(entries)
@@ -140,4 +150,6 @@ def _memory_guard() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(f"the device ran out of memory: {error}; use a smaller image, a smaller model or another device") from error
+        raise OutOfMemoryError(
+            f"the device ran out of memory: {error}; use a smaller image, a smaller model or another device"
+        ) from error

@@ -42,7 +42,7 @@ class ReplaySegmenter:
             stored = (instance.mask.height, instance.mask.width)
             if stored != encoded:
                 raise InvalidInputError(f"stored answers are for {stored[1]}x{stored[0]} images, got {encoded[1]}x{encoded[0]}")
-        return replace(answer, instruction=instruction.text, instances=answer.instances[:self._max_instances])
+        return replace(answer, instruction=instruction.text, instances=answer.instances[: self._max_instances])
 
     def with_settings(self, settings: SegmentationSettings) -> "ReplaySegmenter":
         return ReplaySegmenter(self._answers, settings.max_instances)
@@ -81,8 +81,13 @@ def load_answers(folder: Path) -> dict[str, SegmentationResult]:
 
 def _to_json(result: SegmentationResult) -> dict:
     instances = [
-        {"phrase": i.phrase, "box_px": i.box_px.tolist(), "score": i.score, "mask_score": i.mask_score,
-         "mask": {"height": i.mask.height, "width": i.mask.width, "counts": encode_rle(i.mask.full())}}
+        {
+            "phrase": i.phrase,
+            "box_px": i.box_px.tolist(),
+            "score": i.score,
+            "mask_score": i.mask_score,
+            "mask": {"height": i.mask.height, "width": i.mask.width, "counts": encode_rle(i.mask.full())},
+        }
         for i in result.instances
     ]
     return {"outcome": result.outcome.value, "answer": result.answer, "absent": list(result.absent), "instances": instances}

@@ -10,14 +10,22 @@ class SegmentationSettings:
     """Which segmenter answers, and how."""
 
     segmenter: str = setting(
-        "qwen", "who answers: qwen = the network, replay = stored answers", choices=("qwen", "replay"), read_only=True)
+        "qwen", "who answers: qwen = the network, replay = stored answers", choices=("qwen", "replay"), read_only=True
+    )
     checkpoint: str = setting(
-        "tabletop", "an embedded model's name, a folder, or owner/name on the model hub; for replay a folder of answers",
-        read_only=True)
+        "tabletop",
+        "an embedded model's name, a folder, or owner/name on the model hub; for replay a folder of answers",
+        read_only=True,
+    )
     device: str = setting(
-        "auto", "where the network runs; auto takes the GPU if there is one", choices=("auto", "cpu", "cuda"), read_only=True)
-    dtype: str = setting("auto", "number format of the network; auto takes what the device does fast",
-                         choices=("auto", "float32", "bfloat16", "float16"), read_only=True)
+        "auto", "where the network runs; auto takes the GPU if there is one", choices=("auto", "cpu", "cuda"), read_only=True
+    )
+    dtype: str = setting(
+        "auto",
+        "number format of the network; auto takes what the device does fast",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        read_only=True,
+    )
     num_threads: int = setting(0, "CPU threads of the network, 0 = the library's choice", 0, 256, read_only=True)
     max_instances: int = setting(20, "objects per instruction at most", 1, 100)
     max_new_tokens: int = setting(1024, "length of an answer at most, in tokens", 16, 8192)

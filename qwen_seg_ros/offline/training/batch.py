@@ -3,7 +3,8 @@
 Sequence of one picture: prefix (chat head, image tokens), then per question its text and answer; positions restart after
 the image, so each branch looks exactly as it does at inference.
 
-Shapes: B pictures, L sequence, M image tokens (rows x cols), n answer tokens that point, N instances with a mask, h x w mask cells.
+Shapes: B pictures, L sequence, M image tokens (rows x cols), n answer tokens that point, N instances with a mask,
+h x w mask cells.
 """
 
 from dataclasses import dataclass, fields
@@ -63,18 +64,29 @@ class Batcher:
     def __call__(self, samples: list[Sample]) -> Batch:
         pictures = [self._picture(sample) for sample in samples]
         length = -(-max(len(p["ids"]) for p in pictures) // 64) * 64
-        stack = {k: torch.stack([_padded(p[k], length, fill) for p in pictures]) for k, fill in
-                 (("ids", self.background), ("labels", IGNORE), ("weights", 0.0), ("branch", -2))}
+        stack = {
+            k: torch.stack([_padded(p[k], length, fill) for p in pictures])
+            for k, fill in (("ids", self.background), ("labels", IGNORE), ("weights", 0.0), ("branch", -2))
+        }
         positions = torch.stack([_padded(p["positions"], length, 0) for p in pictures], dim=1)
         widest = max(p["words"].shape[1] for p in pictures)
-        words = torch.stack([torch.nn.functional.pad(p["words"], (0, widest - p["words"].shape[1]), value=IGNORE) for p in pictures])
+        words = torch.stack(
+            [torch.nn.functional.pad(p["words"], (0, widest - p["words"].shape[1]), value=IGNORE) for p in pictures]
+        )
         return Batch(
             image=self.processor.normalise([p["rgb"] for p in pictures]),
-            input_ids=stack["ids"], position_ids=positions, attention=branch_attention(stack["branch"]),
-            labels=stack["labels"], weights=stack["weights"],
-            point_at=_indexed(pictures, "point_at"), point_target=torch.cat([p["point_target"] for p in pictures]),
-            mask_at=_indexed(pictures, "mask_at"), boxes=torch.cat([p["boxes"] for p in pictures]),
-            masks=torch.cat([p["masks"] for p in pictures]), cell_words=words, cell_box=torch.stack([p["cell_box"] for p in pictures]),
+            input_ids=stack["ids"],
+            position_ids=positions,
+            attention=branch_attention(stack["branch"]),
+            labels=stack["labels"],
+            weights=stack["weights"],
+            point_at=_indexed(pictures, "point_at"),
+            point_target=torch.cat([p["point_target"] for p in pictures]),
+            mask_at=_indexed(pictures, "mask_at"),
+            boxes=torch.cat([p["boxes"] for p in pictures]),
+            masks=torch.cat([p["masks"] for p in pictures]),
+            cell_words=words,
+            cell_box=torch.stack([p["cell_box"] for p in pictures]),
         )
 
     def _picture(self, sample: Sample) -> dict:
@@ -90,8 +102,11 @@ class Batcher:
         out.update(self._sequence(sample, cover, boxes, rows, cols))
         masks = {o.id: _share(ids == o.id, self.mask_stride) for o in sample.objects}
         chosen = out.pop("instances")
-        out["masks"] = torch.from_numpy(np.stack([masks[i] for i in chosen]) if chosen else
-                                        np.zeros((0, height // self.mask_stride, width // self.mask_stride), np.float32))
+        out["masks"] = torch.from_numpy(
+            np.stack([masks[i] for i in chosen])
+            if chosen
+            else np.zeros((0, height // self.mask_stride, width // self.mask_stride), np.float32)
+        )
         out["boxes"] = torch.from_numpy(np.stack([boxes[i] for i in chosen]) if chosen else np.zeros((0, 4), np.float32))
         return out
 
@@ -115,9 +130,16 @@ class Batcher:
 
     def _sequence(self, sample: Sample, cover: dict, boxes: dict, rows: int, cols: int) -> dict:
         head, tail = prompts.IMAGE_PREFIX.split("{image}")
-        prefix = [*self.tokens(head), *[self.tokenizer.convert_tokens_to_ids("<|image_pad|>")] * (rows * cols), *self.tokens(tail)]
+        prefix = [
+            *self.tokens(head),
+            *[self.tokenizer.convert_tokens_to_ids("<|image_pad|>")] * (rows * cols),
+            *self.tokens(tail),
+        ]
         start = len(self.tokens(head))
-        grid = np.stack([np.zeros(rows * cols), np.repeat(np.arange(rows), cols), np.tile(np.arange(cols), rows)]).astype(np.int64) + start
+        grid = (
+            np.stack([np.zeros(rows * cols), np.repeat(np.arange(rows), cols), np.tile(np.arange(cols), rows)]).astype(np.int64)
+            + start
+        )
         after = start + max(rows, cols)
         positions = [np.tile(np.arange(start), (3, 1)), grid, np.tile(after + np.arange(len(self.tokens(tail))), (3, 1))]
         first = after + len(self.tokens(tail))
@@ -140,9 +162,15 @@ class Batcher:
             positions.append(np.tile(first + np.arange(len(tokens)), (3, 1)))
         target = np.stack(point_target) if point_target else np.zeros((0, rows * cols))
         return {
-            "ids": torch.tensor(ids), "labels": torch.tensor(labels), "weights": torch.tensor(weights), "branch": torch.tensor(branch),
-            "positions": torch.from_numpy(np.concatenate(positions, axis=1)), "point_at": point_at,
-            "point_target": torch.from_numpy(target.astype(np.float32)), "mask_at": mask_at, "instances": instances,
+            "ids": torch.tensor(ids),
+            "labels": torch.tensor(labels),
+            "weights": torch.tensor(weights),
+            "branch": torch.tensor(branch),
+            "positions": torch.from_numpy(np.concatenate(positions, axis=1)),
+            "point_at": point_at,
+            "point_target": torch.from_numpy(target.astype(np.float32)),
+            "mask_at": mask_at,
+            "instances": instances,
         }
 
     def _branch(self, question, boxes: dict) -> tuple[list[int], list[int], list, list]:

@@ -8,18 +8,19 @@ from qwen_seg_ros.offline.data.expressions import TEMPLATES, expressions
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
-EVERYDAY = (
-    "something to drink from eat with cut open hold write sit on top under behind in front between next near above below beside "
-    "first second third last biggest smallest largest tallest shortest round square flat long small big large tall short empty full "
-    "wooden metal plastic glass ceramic paper soft hard shiny dark light left right middle center edge corner table cup glass knife "
-    "fork spoon spatula whisk ladle tongs pen pencil marker phone remote mouse keyboard toy car robot lego duck bear tape glue stapler "
-    "wrench pliers clamp drill nail screw bolt lock key wallet watch hat shoe sock towel cloth brush soap shampoo toothbrush paste jar "
-    "lid tray basket bag packet wrapper tin container pot kettle teapot vase candle lamp clock battery charger cable headphones camera "
-    "onion potato carrot tomato cucumber pepper lemon lime peach plum strawberry grape melon egg cheese butter meat fish rice pasta flour "
-    "sugar salt oil vinegar honey jam chocolate candy chips crackers cereal yoghurt water tea coffee beer wine cola thing things object "
-    "objects item items one ones both every each any other another not no none without please could would you me my the a an and or "
-    "of to for with that which is are it its there here this these those bring put move place pick hand show point detect locate"
-).split()
+EVERYDAY_TEXT = """
+something to drink from eat with cut open hold write sit on top under behind in front between next near above below beside
+first second third last biggest smallest largest tallest shortest round square flat long small big large tall short empty full
+wooden metal plastic glass ceramic paper soft hard shiny dark light left right middle center edge corner table cup glass knife
+fork spoon spatula whisk ladle tongs pen pencil marker phone remote mouse keyboard toy car robot lego duck bear tape glue
+stapler wrench pliers clamp drill nail screw bolt lock key wallet watch hat shoe sock towel cloth brush soap shampoo
+toothbrush paste jar lid tray basket bag packet wrapper tin container pot kettle teapot vase candle lamp clock battery charger
+cable headphones camera onion potato carrot tomato cucumber pepper lemon lime peach plum strawberry grape melon egg cheese
+butter meat fish rice pasta flour sugar salt oil vinegar honey jam chocolate candy chips crackers cereal yoghurt water tea
+coffee beer wine cola thing things object objects item items one ones both every each any other another not no none without
+please could would you me my the a an and or of to for with that which is are it its there here this these those bring put
+move place pick hand show point detect locate
+"""
 
 
 def corpus(scenes: int = 4000, seed: int = 0) -> Iterator[str]:
@@ -32,7 +33,7 @@ def corpus(scenes: int = 4000, seed: int = 0) -> Iterator[str]:
         for item in expressions(objects, 320, rng):
             yield item.text
             yield from (label for label, _ in item.phrases)
-    for word in EVERYDAY:
+    for word in EVERYDAY_TEXT.split():
         yield from (word, f" {word}") * 3
     yield from TEMPLATES
 
@@ -41,5 +42,15 @@ def _anywhere(number: int, entry: CatalogueEntry, rng: np.random.Generator) -> O
     x, y = rng.integers(0, 280), rng.integers(0, 200)
     box = (int(x), int(y), int(x) + 40, int(y) + 40)
     return ObjectRecord(
-        number, entry.key, entry.name, entry.colour, entry.category, entry.aliases, box, 900, (0, 0, 0), (0.1, 0.1, 0.1), float(rng.uniform(0.5, 1))
+        number,
+        entry.key,
+        entry.name,
+        entry.colour,
+        entry.category,
+        entry.aliases,
+        box,
+        900,
+        (0, 0, 0),
+        (0.1, 0.1, 0.1),
+        float(rng.uniform(0.5, 1)),
     )

@@ -1,7 +1,7 @@
 """One readable training loop: resumable, bf16 where the CPU has it, constant rate and a cool-down at the end.
 
-    qwen-seg train --data .cache/data/train320 --out .train/tabletop --steps 20000
-    qwen-seg train ... --steps 24000 --cooldown 4000        (resumes and cools down)
+qwen-seg train --data .cache/data/train320 --out .train/tabletop --steps 20000
+qwen-seg train ... --steps 24000 --cooldown 4000        (resumes and cools down)
 """
 
 import time
@@ -76,8 +76,13 @@ class Trainer:
 
     def train(self) -> None:
         self.resume()
-        loader = DataLoader(Stream(self.settings, self.batcher, self.step), batch_size=None, num_workers=self.settings.workers, prefetch_factor=4,
-                            multiprocessing_context="spawn")
+        loader = DataLoader(
+            Stream(self.settings, self.batcher, self.step),
+            batch_size=None,
+            num_workers=self.settings.workers,
+            prefetch_factor=4,
+            multiprocessing_context="spawn",
+        )
         console, began, shown, totals = Console(), time.monotonic(), self.step, {}
         for batch in loader:
             if self.step >= self.settings.steps:
@@ -88,7 +93,10 @@ class Trainer:
             if self.step % 50 == 0:
                 rate = (self.step - shown) * self.settings.batch / (time.monotonic() - began)
                 began, shown = time.monotonic(), self.step
-                console.print(f"step {self.step:6d}  {rate:5.1f} pictures/s  " + "  ".join(f"{k} {v:.3f}" for k, v in totals.items()), highlight=False)
+                console.print(
+                    f"step {self.step:6d}  {rate:5.1f} pictures/s  " + "  ".join(f"{k} {v:.3f}" for k, v in totals.items()),
+                    highlight=False,
+                )
             if self.step % self.settings.save_every == 0:
                 self.save()
         self.save()
@@ -103,7 +111,16 @@ class Trainer:
             if self.settings.vision_only:
                 terms = vision_losses(self.model, self.helpers, patches, grid, batch, LossWeights())
             else:
-                terms = losses(self.model, self.helpers, self.seen, patches, grid, batch, LossWeights(), self.step >= self.settings.masks_from)
+                terms = losses(
+                    self.model,
+                    self.helpers,
+                    self.seen,
+                    patches,
+                    grid,
+                    batch,
+                    LossWeights(),
+                    self.step >= self.settings.masks_from,
+                )
         terms["total"].backward()
         nn.utils.clip_grad_norm_([p for o in self.optimisers for g in o.param_groups for p in g["params"]], 2.0)
         for optimiser in self.optimisers:
@@ -163,5 +180,3 @@ def optimisers(modules: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
         for group in optimiser.param_groups:
             group["full_lr"] = group["lr"]
     return out
-
-

@@ -55,36 +55,54 @@ class AttentionInputs:
         self.seen[module] = (kwargs["hidden_states"] if "hidden_states" in kwargs else args[0], kwargs["position_embeddings"])
 
 
-def forward(model: Qwen3VLSegForConditionalGeneration, patches: Tensor, grid: Tensor, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+def forward(
+    model: Qwen3VLSegForConditionalGeneration, patches: Tensor, grid: Tensor, batch: Batch
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """-> hidden states (B, L, T), merged image tokens (B, M, T), DeepStack levels."""
     top, levels = model.encode_image(patches, grid)
     embeds = model.get_input_embeddings()(batch.input_ids)
     is_image = batch.input_ids == model.config.image_token_id
     embeds = embeds.masked_scatter(is_image[..., None], top.to(embeds.dtype))
     output = model.model.language_model(
-        inputs_embeds=embeds, attention_mask=batch.attention, position_ids=batch.position_ids, use_cache=False,
-        visual_pos_masks=is_image, deepstack_visual_embeds=[level.flatten(0, 1) for level in levels],
+        inputs_embeds=embeds,
+        attention_mask=batch.attention,
+        position_ids=batch.position_ids,
+        use_cache=False,
+        visual_pos_masks=is_image,
+        deepstack_visual_embeds=[level.flatten(0, 1) for level in levels],
     )
     return output.last_hidden_state, top, levels
 
 
-def losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, seen: AttentionInputs, patches: Tensor, grid: Tensor,
-           batch: Batch, weights: LossWeights, with_masks: bool = True) -> dict[str, Tensor]:
+def losses(
+    model: Qwen3VLSegForConditionalGeneration,
+    helpers: Helpers,
+    seen: AttentionInputs,
+    patches: Tensor,
+    grid: Tensor,
+    batch: Batch,
+    weights: LossWeights,
+    with_masks: bool = True,
+) -> dict[str, Tensor]:
     """Every term and their weighted sum under "total"."""
     hidden, top, levels = forward(model, patches, grid, batch)
     terms = {"text": text_loss(model, hidden, batch)}
     terms["words"], terms["corners"] = cell_losses(model, helpers, top, batch)
-    terms["pointing"] = torch.stack([
-        pointing_loss(module, *seen.seen[module], batch, model.config.image_token_id, helpers.point_heads) for module in seen.modules
-    ]).mean()
+    terms["pointing"] = torch.stack(
+        [
+            pointing_loss(module, *seen.seen[module], batch, model.config.image_token_id, helpers.point_heads)
+            for module in seen.modules
+        ]
+    ).mean()
     if with_masks and len(batch.mask_at):
         terms.update(mask_losses(model, hidden, top, levels, grid, batch))
     terms["total"] = sum(getattr(weights, name) * value for name, value in terms.items())
     return terms
 
 
-def vision_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, patches: Tensor, grid: Tensor, batch: Batch,
-                  weights: LossWeights) -> dict[str, Tensor]:
+def vision_losses(
+    model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, patches: Tensor, grid: Tensor, batch: Batch, weights: LossWeights
+) -> dict[str, Tensor]:
     """Words and corners of the image tokens alone."""
     top, _ = model.encode_image(patches, grid)
     words, corners = cell_losses(model, helpers, top, batch)
@@ -121,7 +139,9 @@ def soft_bins(values: Tensor, spread: float = 0.7) -> Tensor:
     return torch.softmax(-0.5 * ((values[..., None] * (BINS - 1) - steps) / spread) ** 2, dim=-1)
 
 
-def pointing_loss(attention: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], batch: Batch, image_token: int, heads: int) -> Tensor:
+def pointing_loss(
+    attention: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], batch: Batch, image_token: int, heads: int
+) -> Tensor:
     """Cross entropy between where the first `heads` heads look while a box is written and where the object is."""
     size = attention.head_dim
     weight_q, weight_k = attention.q_proj.weight[: heads * size], attention.k_proj.weight[: heads * size]
@@ -131,7 +151,9 @@ def pointing_loss(attention: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tens
     query = _rotate(attention.q_norm(F.linear(hidden, weight_q).unflatten(-1, (heads, size))), cos, sin)
     logits = torch.einsum("bqhd,bkhd->bqhk", query.float(), key.float())[picture, place] * attention.scaling
     logits = logits.masked_fill(~batch.attention[picture, 0, place][:, None], float("-inf"))
-    first = int((batch.input_ids[0] == image_token).nonzero()[0, 0])  # the image stands at the same place in every picture's sequence
+    first = int(
+        (batch.input_ids[0] == image_token).nonzero()[0, 0]
+    )  # the image stands at the same place in every picture's sequence
     at_image = (batch.point_target[:, None] * logits[..., first : first + batch.point_target.shape[1]]).sum(-1)
     return (logits.logsumexp(-1) - at_image).mean()
 
@@ -141,8 +163,9 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def mask_losses(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, top: Tensor, levels: list[Tensor], grid: Tensor,
-                batch: Batch) -> dict[str, Tensor]:
+def mask_losses(
+    model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, top: Tensor, levels: list[Tensor], grid: Tensor, batch: Batch
+) -> dict[str, Tensor]:
     chosen = torch.randperm(len(batch.mask_at), device=hidden.device).repeat(-(-INSTANCES // len(batch.mask_at)))[:INSTANCES]
     picture, place = batch.mask_at[chosen].unbind(-1)
     boxes, masks = batch.boxes[chosen], batch.masks[chosen]

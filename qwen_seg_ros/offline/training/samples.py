@@ -42,7 +42,6 @@ def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[Obj
     return rgb, ids, tuple(ObjectRecord.from_dict(o) for o in meta["objects"])
 
 
-
 def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Flip, zoom and shift, light, tint and noise."""
     if rng.random() < 0.5:
@@ -51,8 +50,12 @@ def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple
     zoom = rng.uniform(0.75, 1.25)
     shift = rng.uniform(-0.08, 0.08, 2) * (width, height)
     matrix = np.array([[zoom, 0, width * (1 - zoom) / 2 + shift[0]], [0, zoom, height * (1 - zoom) / 2 + shift[1]]])
-    rgb = cv2.warpAffine(np.ascontiguousarray(rgb), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    ids = cv2.warpAffine(np.ascontiguousarray(ids), matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    rgb = cv2.warpAffine(
+        np.ascontiguousarray(rgb), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    ids = cv2.warpAffine(
+        np.ascontiguousarray(ids), matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+    )
     return _recoloured(rgb, rng), ids
 
 

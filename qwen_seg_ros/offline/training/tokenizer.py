@@ -11,10 +11,29 @@ from transformers import PreTrainedTokenizerFast
 
 from qwen_seg_ros.model import prompts
 
-CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+CHAT_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 FIXED_TEXT = (
-    prompts.QUESTION_HEAD, prompts.QUESTION_TAIL, prompts.BOX_KEY, prompts.LABEL_KEY_AFTER_BOX, prompts.LABEL_KEY,
-    prompts.MASK_KEY, prompts.ENTRY_END, "user\n", "assistant\n", "[", "]", ",", *"0123456789",
+    prompts.QUESTION_HEAD,
+    prompts.QUESTION_TAIL,
+    prompts.BOX_KEY,
+    prompts.LABEL_KEY_AFTER_BOX,
+    prompts.LABEL_KEY,
+    prompts.MASK_KEY,
+    prompts.ENTRY_END,
+    "user\n",
+    "assistant\n",
+    "[",
+    "]",
+    ",",
+    *"0123456789",
 )
 
 
@@ -22,10 +41,12 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int = 2000) -> PreTrained
     """Train on instruction texts; deterministic for the same corpus."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False, min_frequency=1)
@@ -34,6 +55,10 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int = 2000) -> PreTrained
     special = [AddedToken(text, special=True, normalized=False) for text in (*CHAT_TOKENS, *prompts.SEGMENTATION_TOKENS)]
     tokenizer.add_tokens([*special, *fixed])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=prompts.CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False, model_max_length=4096,
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=prompts.CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=4096,
     )
