@@ -17,7 +17,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """One object. box_px: (4,) as the model wrote it; score: confidence of the answer 0..1; mask_score: predicted IoU of the mask 0..1."""
+    """One object. box_px: (4,) as the model wrote it; score: confidence of the answer, mask_score: predicted IoU, both 0..1."""
 
     phrase: str
     box_px: BoxPx
