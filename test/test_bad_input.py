@@ -44,6 +44,7 @@ def test_a_bad_camera_is_answered_with_the_reason(blind: Robot, scene: Scene, ca
     segments, objects, grasps = blind.answer_set("the box", scene.shot(**changes))
     assert (segments.status.code, [w for w in words if w not in segments.status.message]) == (code, []), segments.status.message
     assert not objects.objects and not grasps.targets
+    assert segments.header.frame_id == ("" if code == Status.NO_FRAME else changes.get("frame_id", "camera"))
 
 
 def test_all_nan_metres_are_no_depth(blind: Robot, scene: Scene) -> None:

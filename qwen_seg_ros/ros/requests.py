@@ -25,7 +25,6 @@ class Answer:
     result: PipelineResult | None = None
     result_frame: str = ""
     gripper: str = ""
-    elapsed_ms: float = 0.0
 
 
 @dataclass(eq=False)
@@ -34,6 +33,7 @@ class Request:
 
     `done` gets the answer set exactly once, from any thread; `on_stage` and `cancelled` run in the worker.
     standing: continuous mode shall apply it to every frame from now on. deadline_s: 0 = none.
+    seen: stamp and frame of the image it is answered on, once that is known.
     """
 
 
@@ -44,6 +44,7 @@ class Request:
     cancelled: Callable[[], bool] = lambda: False
     deadline_s: float = 0.0
     standing: bool = False
+    seen: tuple[int, str] | None = None
     received: float = field(default_factory=time.monotonic)
 
     def late(self) -> bool:

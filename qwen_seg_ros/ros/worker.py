@@ -125,13 +125,14 @@ class Worker:
         if request.standing:
             self._standing = request
         view = find_view(request)
+        request.seen = (view.stamp, view.image.header.frame_id)
         frame, problem = self._located(view.frame(self._parameters.node_settings.image_is_rectified))
         result = self._run_pipeline(view, frame, instruction, request)
         status = self._explained(request, result.status, view, problem)
         return Answer(
             instruction.text, status.code, status.message, frame.stamp_ns, frame.frame_id, frame, result,
             result_frame=self._parameters.node_settings.target_frame if result.in_base else frame.frame_id,
-            gripper=self._pipeline.gripper.name, elapsed_ms=request.age_s() * 1e3,
+            gripper=self._pipeline.gripper.name,
         )
 
     def _await_frame(self, request: Request) -> View:
@@ -203,7 +204,8 @@ class Worker:
         return None
 
     def _refusal(self, request: Request, code: StatusCode, message: str) -> Answer:
-        return Answer(request.instruction, code, message, self._now_ns(), "", elapsed_ms=request.age_s() * 1e3)
+        stamp_ns, frame_id = request.seen or (self._now_ns(), "")
+        return Answer(request.instruction, code, message, stamp_ns, frame_id)
 
     def _finish(self, request: Request, answer: Answer, repeated: bool = False) -> None:
         """`repeated`: an answer of continuous mode, logged only when it changes."""
