@@ -1,0 +1,1 @@
+"""How well a checkpoint answers, measured on scenes whose truth is known."""
