@@ -22,7 +22,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene; the same seed gives the same scenes.")] = 7_000_000,
     size: Annotated[Sizes, typer.Option(help="Width and height of the pictures.", show_default="640 480; data 320 240")] = (0, 0),
     noise: Annotated[bool, typer.Option("--noise", help="Bags: depth as from a stereo camera, with noise and holes.")] = False,
-    camera_seed: Annotated[int, typer.Option(min=0, help="Bags: place of the camera, which stays for all scenes.")] = 3,
+    camera_seed: Annotated[int, typer.Option(min=0, help="Bags: place of the camera, which stays for all scenes.")] = 6,
     views: Annotated[int, typer.Option(min=1, help="Data: views of each scene.")] = 3,
     depth: Annotated[bool, typer.Option("--depth", help="Data: write depth too.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Data: processes.")] = 1,

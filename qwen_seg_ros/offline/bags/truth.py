@@ -33,7 +33,7 @@ def record(folder: Path, scenes: Sequence[SimScene], noise: bool = False) -> Pat
 
     noise: the depth of a stereo camera instead of exact depth.
     """
-    frames = [_frame(scene, FIRST_STAMP_NS + n * GAP_NS, noise) for n, scene in enumerate(scenes)]
+    frames = [recorded_frame(scene, FIRST_STAMP_NS + n * GAP_NS, noise) for n, scene in enumerate(scenes)]
     write_bag(folder, frames)
     truths = [_to_json(scene, frame.stamp_ns) for scene, frame in zip(scenes, frames, strict=True)]
     (Path(folder) / FILE_NAME).write_text(json.dumps({"scenes": truths}) + "\n")
@@ -48,7 +48,8 @@ def load_truth(folder: Path) -> list[SceneTruth]:
     return [_from_json(item) for item in json.loads(path.read_text())["scenes"]]
 
 
-def _frame(scene: SimScene, stamp_ns: int, noise: bool) -> Frame:
+def recorded_frame(scene: SimScene, stamp_ns: int, noise: bool) -> Frame:
+    """A scene as `record` writes it."""
     depth = noisy_depth(scene.depth_m, scene.seed) if noise else scene.depth_m
     return Frame(scene.rgb, depth, scene.camera, scene.base_from_camera, OPTICAL_FRAME, stamp_ns)
 
