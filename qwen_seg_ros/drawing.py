@@ -101,7 +101,7 @@ def _draw_mask(picture: RgbImage, instance: Instance, tint: Color, scale: float)
 
 def _draw_corners(picture: RgbImage, instance: Instance, tint: Color, scale: float) -> None:
     """The answer's box as four corners, so that it does not hide the mask."""
-    x0, y0, x1, y1 = (int(round(float(v))) for v in instance.box_px)
+    x0, y0, x1, y1 = (round(float(v)) for v in instance.box_px)
     arm_x, arm_y = max(3, (x1 - x0) // 6), max(3, (y1 - y0) // 6)
     for x, toward_x in ((x0, arm_x), (x1 - 1, -arm_x)):
         for y, toward_y in ((y0, arm_y), (y1 - 1, -arm_y)):

@@ -14,7 +14,8 @@ class Frame:
     """Colour, depth and camera of one moment, checked once and read-only.
 
     rgb: uint8 (H, W, 3). depth_m: float32 (H, W) registered to the colour image, NaN = no measurement; None = no depth camera.
-    camera: intrinsics of the colour image. base_from_camera: pose of the optical frame in the target frame at `stamp_ns`, None = unknown.
+    camera: intrinsics of the colour image. base_from_camera: the optical frame in the target frame at
+    `stamp_ns`, None = unknown.
     frame_id: name of the optical frame. stamp_ns: time of the image in nanoseconds.
     """
 
@@ -35,7 +36,8 @@ class Frame:
             require(self.depth_m, "depth_m", (height, width), np.float32)
             object.__setattr__(self, "depth_m", frozen(self.depth_m))
         if self.camera is not None and (self.camera.width, self.camera.height) != (width, height):
-            raise InvalidInputError(f"camera is for {self.camera.width}x{self.camera.height} images, got a {width}x{height} image")
+            size = f"{self.camera.width}x{self.camera.height}"
+            raise InvalidInputError(f"camera is for {size} images, got a {width}x{height} image")
         if self.base_from_camera is not None:
             require(self.base_from_camera, "base_from_camera", (4, 4), np.float64)
 

@@ -7,6 +7,7 @@ Base frame: z up, the table is z = 0, the camera looks at its origin from -x, `e
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,7 +232,7 @@ def _hit_profile(start: NDArray, rays: NDArray, half: NDArray, profile: tuple) -
     """A turned outline: every edge is a cone frustum or a flat ring. Only round shapes: half[0] is the radius."""
     points = np.array(profile) * [half[0], 2 * half[2]] - [0, half[2]]
     t, normal = np.full(len(rays), np.inf), np.zeros_like(rays)
-    for (r0, z0), (r1, z1) in zip(points[:-1], points[1:], strict=True):
+    for (r0, z0), (r1, z1) in pairwise(points):
         piece = _hit_ring(start, rays, z0, sorted((r0, r1))) if z0 == z1 else _hit_frustum(start, rays, r0, z0, r1, z1)
         t, normal = _nearest(t, normal, *piece)
     return t, normal

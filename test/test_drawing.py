@@ -83,7 +83,7 @@ def test_cloud_picture_is_the_same_in_every_frame() -> None:
 
 
 def test_cloud_picture_without_objects_says_so() -> None:
-    frame, result = scene()
+    frame, _ = scene()
     empty = lift(frame, SegmentationResult("x", Outcome.NOT_FOUND))
     picture = draw_cloud(empty)
     assert picture.shape == (480, 640, 3) and (picture != BACKGROUND).any()

@@ -60,7 +60,7 @@ def test_scaled_camera_sees_the_same_rays() -> None:
 
 @pytest.mark.parametrize("values", [(640, 480, 0, 600), (640, 480, np.nan, 600), (0, 480, 600, 600), (640, 480, 600, -1)])
 def test_uncalibrated_cameras_are_refused(values: tuple) -> None:
-    with pytest.raises(InvalidInputError, match="camera must be calibrated.*got"):
+    with pytest.raises(InvalidInputError, match=r"camera must be calibrated.*got"):
         Camera(*values, cx=320.0, cy=240.0)
 
 
@@ -181,7 +181,7 @@ def test_voxels_keep_the_mean_whatever_the_order() -> None:
 def test_clusters_tell_two_heaps_and_noise_apart() -> None:
     rng = np.random.default_rng(4)
     heap = rng.uniform(0, 0.02, (60, 3))
-    labels = clusters(np.concatenate([heap, heap + [0.1, 0, 0], [[0.05, 0.2, 0]]]), 0.012, 5)
+    labels = clusters(np.concatenate([heap, heap + np.array([0.1, 0, 0]), [[0.05, 0.2, 0]]]), 0.012, 5)
     assert len(set(labels[:60])) == 1 and len(set(labels[60:120])) == 1 and labels[0] != labels[60] and labels[120] == -1
 
 

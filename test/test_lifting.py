@@ -244,7 +244,7 @@ def test_masks_of_another_size_are_refused() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(SettingsError, match="voxel_m must be between 0.001 and 0.02, got 1.0"):
+    with pytest.raises(SettingsError, match=r"voxel_m must be between 0\.001 and 0\.02, got 1\.0"):
         LiftSettings(voxel_m=1.0)
 
 

@@ -40,9 +40,8 @@ class Grasp:
 
     def moved(self, target_from_source: Matrix4) -> "Grasp":
         """The same grasp in another frame."""
-        return Grasp(
-            target_from_source @ self.pose, target_from_source @ self.pregrasp, self.width_m, self.score, self.strategy, self.terms
-        )
+        pose, pregrasp = target_from_source @ self.pose, target_from_source @ self.pregrasp
+        return Grasp(pose, pregrasp, self.width_m, self.score, self.strategy, self.terms)
 
 
 @dataclass(frozen=True, eq=False)
