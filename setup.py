@@ -21,6 +21,7 @@ setup(
     description=PACKAGE.findtext("description"),
     license="Apache-2.0",
     python_requires=">=3.10",
+    package_dir={"": "."},  # makes an editable install a plain path
     packages=find_packages(include=["qwen_seg_ros", "qwen_seg_ros.*"], exclude=["qwen_seg_ros.ros", "qwen_seg_ros.ros.*"]),
     package_data={"qwen_seg_ros": ["checkpoints/*/*", "grasping/grippers/*.yaml", "py.typed"]},
     install_requires=[

@@ -1,4 +1,4 @@
-"""The package as a whole: one version, declared dependencies, commented interfaces, imports that flow one way, the launch file."""
+"""The package as a whole: one version, dependencies, commented interfaces, imports that flow one way, the launch file."""
 
 import ast
 import importlib.util

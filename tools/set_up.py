@@ -133,7 +133,7 @@ def install_requirements() -> None:
     files = [argument for file in REQUIREMENTS for argument in ("-r", file)]
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, *files])
-    package = ["--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", ROOT]
+    package = ["--no-deps", "--no-build-isolation", "-e", ROOT]
     run([*pip, *package])  # for the qwen-seg command
     repair_include_paths()
     stamp.write()
@@ -169,8 +169,8 @@ def build_overlay() -> None:
     prefix = {"AMENT_PREFIX_PATH": str(VENV), "CMAKE_PREFIX_PATH": str(VENV), "PATH": f"{VENV}/bin:{os.environ['PATH']}"}
     options = ["-G", "Ninja", f"-DPython3_EXECUTABLE={PYTHON}", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release"]
     folders = ["--paths", link_sources(), "--build-base", WORKSPACE / "build", "--install-base", WORKSPACE / "install"]
-    colcon = [VENV / "bin" / "colcon", "--log-base", WORKSPACE / "log", "build", *folders, "--symlink-install"]
-    run([*colcon, "--event-handlers", "console_cohesion-", "--cmake-args", *options], **prefix)
+    colcon = [VENV / "bin" / "colcon", "--log-level", "error", "--log-base", WORKSPACE / "log", "build", *folders]
+    run([*colcon, "--symlink-install", "--event-handlers", "console_cohesion-", "--cmake-args", *options], **prefix)
     write_environment()
     stamp.write()
 
