@@ -25,6 +25,7 @@ from qwen_seg_ros.offline.bags.reader import read_bag
 from qwen_seg_ros.offline.bags.truth import SceneTruth, load_truth
 
 HERE = Path(__file__).resolve().parent
+PATIENT = {"depth_grace_s": 10.0, "frame_timeout_s": 20.0, "deadline_s": 60.0}  # a busy machine may lose single images on the way
 console = Console(width=None if sys.stdout.isatty() else 150)
 
 
@@ -57,7 +58,7 @@ def _ask_all(bag: Path, tasks: list[Task], truths: list[SceneTruth], parameters:
     from messages import result_from_messages
 
     private_network()
-    node = NodeProcess(parameters, out / "node.log")
+    node = NodeProcess({**PATIENT, **parameters}, out / "node.log")
     player = PlayerProcess(bag)
     client = Client(node)
     shown = []
