@@ -42,8 +42,10 @@ def evaluate(
     from qwen_seg_ros.segmentation.qwen import QwenSegmenter
     from qwen_seg_ros.segmentation.settings import SegmentationSettings
 
-    knobs = {"num_threads": threads, "rejection_threshold": rejection_threshold, "max_new_tokens": max_new_tokens}
-    segmenter = QwenSegmenter(SegmentationSettings(checkpoint=checkpoint, **knobs))
+    settings = SegmentationSettings(
+        checkpoint=checkpoint, num_threads=threads, rejection_threshold=rejection_threshold, max_new_tokens=max_new_tokens
+    )
+    segmenter = QwenSegmenter(settings)
     folder = data or rendered(cache, first_seed, scenes, parse_size(size))
     asked = list(views(folder, questions, scenes))
     if not asked:
@@ -66,15 +68,17 @@ def train(
     questions: Annotated[int, typer.Option(min=1, help="questions a picture")] = 6,
     rate: Annotated[float, typer.Option(help="learning rate of the matrices (Muon); half of it for the rest (AdamW)")] = 2e-3,
     masks_from: Annotated[int, typer.Option(min=0, help="step at which the mask decoder joins in")] = 600,
+    vision_only: Annotated[bool, typer.Option(help="train the vision tower alone on words and corners")] = False,
     save_every: Annotated[int, typer.Option(min=1, help="steps between snapshots in OUT/model")] = 250,
     seed: Annotated[int, typer.Option(help="of weights and questions")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="processes that prepare pictures")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="processes that prepare pictures")] = 1,
 ) -> None:
     """Train the small embedded model, or continue; OUT/model is a checkpoint that every other command takes."""
     from qwen_seg_ros.offline.training.loop import Trainer, TrainSettings
 
     settings = TrainSettings(
-        data, out, steps, cooldown, batch, questions, rate, masks_from=masks_from, save_every=save_every, seed=seed, workers=workers
+        data, out, steps, cooldown, batch, questions, rate,
+        masks_from=masks_from, vision_only=vision_only, save_every=save_every, seed=seed, workers=workers,
     )
     Trainer(settings, _tokenizer(out / "tokenizer")).train()
 

@@ -46,8 +46,8 @@ def _print_totals(result: Evaluation, console: Console) -> None:
     gres, seconds = result.gres, np.array([row.seconds for row in result.rows])
     unreadable = sum(row.outcome == Outcome.UNREADABLE_ANSWER.value for row in result.rows)
     lines = (
-        f"absent rejected (N-acc) {_number(gres.n_acc)} of {gres.absent}, present kept (T-acc) {_number(gres.t_acc)} of {gres.present}, "
-        f"unreadable answers {unreadable}",
+        f"absent rejected (N-acc) {_number(gres.n_acc)} of {gres.absent}, "
+        f"present kept (T-acc) {_number(gres.t_acc)} of {gres.present}, unreadable answers {unreadable}",
         f"all questions by the rules of GRES: gIoU {_number(gres.giou)}, cIoU {_number(gres.ciou)}",
         f"seconds a question: mean {seconds.mean():.2f}, p50 {np.median(seconds):.2f}, p95 {np.percentile(seconds, 95):.2f}; "
         f"a picture, once: {np.mean(result.encode_s):.2f}",
