@@ -1,4 +1,4 @@
-"""Instruction to grasp target, milliseconds by stage: rendered scenes, or ray-cast ones where the simulation's assets are missing.
+"""Instruction to grasp target, milliseconds by stage: rendered scenes, or ray-cast ones where the assets are missing.
 
     python benchmarks/pipeline_speed.py [--checkpoint tabletop] [--scenes 20] [--threads 2] [--synthetic]
 """
