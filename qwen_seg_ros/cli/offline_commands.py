@@ -4,7 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -72,27 +72,31 @@ def train(
     save_every: Annotated[int, typer.Option(min=1, help="steps between snapshots in OUT/model")] = 250,
     seed: Annotated[int, typer.Option(help="of weights and questions")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="processes that prepare pictures")] = 1,
+    init: Annotated[Path | None, typer.Option(help="model folder to start a new run from")] = None,
+    export: Annotated[Path | None, typer.Option(help="write the result here in bfloat16, as a checkpoint to ship")] = None,
 ) -> None:
     """Train the small embedded model, or continue; OUT/model is a checkpoint that every other command takes."""
-    from qwen_seg_ros.offline.training.loop import Trainer, TrainSettings
+    from qwen_seg_ros.offline.training.loop import Trainer, TrainSettings, export_checkpoint
+    from qwen_seg_ros.offline.training.tokenizer import tokenizer_of_run
 
     settings = TrainSettings(
-        data, out, steps, cooldown, batch, questions, rate,
-        masks_from=masks_from, vision_only=vision_only, save_every=save_every, seed=seed, workers=workers,
+        data,
+        out,
+        steps,
+        cooldown,
+        batch,
+        questions,
+        rate,
+        masks_from=masks_from,
+        vision_only=vision_only,
+        save_every=save_every,
+        seed=seed,
+        workers=workers,
+        init=init,
     )
-    Trainer(settings, _tokenizer(out / "tokenizer")).train()
-
-
-def _tokenizer(folder: Path) -> Any:
-    """The run's own tokenizer; made from the corpus of instructions when the run has none yet."""
-    from transformers import PreTrainedTokenizerFast
-
-    from qwen_seg_ros.offline.training.corpus import corpus
-    from qwen_seg_ros.offline.training.tokenizer import build_tokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        build_tokenizer(corpus()).save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    Trainer(settings, tokenizer_of_run(out / "tokenizer", init)).train()
+    if export:
+        export_checkpoint(out / "model", export)
 
 
 def bench(context: typer.Context) -> None:
@@ -105,7 +109,7 @@ def bench(context: typer.Context) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """"640x480" -> (640, 480)."""
+    """ "640x480" -> (640, 480)."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
         raise InvalidInputError(f"size must be WIDTHxHEIGHT in pixels, for example 640x480, got {text!r}")

@@ -5,6 +5,7 @@ answer, which keeps sequences short on a CPU. Any UTF-8 text can be written (byt
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -62,3 +63,13 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int = 2000) -> PreTrained
         clean_up_tokenization_spaces=False,
         model_max_length=4096,
     )
+
+
+def tokenizer_of_run(folder: Path, init: Path | None = None) -> PreTrainedTokenizerFast:
+    """The run's own tokenizer; taken from `init`, or made from the corpus of instructions, when the run has none yet."""
+    if not (folder / "tokenizer.json").is_file():
+        from qwen_seg_ros.offline.training.corpus import corpus
+
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(init) if init else build_tokenizer(corpus())
+        tokenizer.save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
