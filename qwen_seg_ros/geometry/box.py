@@ -11,7 +11,7 @@ GRID = 1000  # Qwen3-VL writes box corners as integers 0..1000, relative to the 
 def grid_to_pixels(box_grid: NDArray, width: int, height: int) -> BoxPx:
     """Boxes (..., 4) on the 0..1000 grid -> pixels of a `width` x `height` image."""
     scale = np.array([width, height, width, height], np.float32) / GRID
-    return np.asarray(box_grid, np.float32) * scale
+    return (np.asarray(box_grid, np.float32) * scale).astype(np.float32, copy=False)
 
 
 def pixels_to_grid(box_px: NDArray, width: int, height: int) -> NDArray[np.int64]:

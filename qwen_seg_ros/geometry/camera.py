@@ -56,7 +56,8 @@ class Camera:
         """Pixels (N, 2) as column, row -> x/z, y/z (N, 2) on the plane z = 1, undistorted."""
         pixels = np.asarray(pixels, np.float32).reshape(-1, 2)
         if not any(self.distortion):
-            return (pixels - np.array([self.cx, self.cy], np.float32)) / np.array([self.fx, self.fy], np.float32)
+            centred = pixels - np.array([self.cx, self.cy], np.float32)
+            return (centred / np.array([self.fx, self.fy], np.float32)).astype(np.float32, copy=False)
         undistort = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
         points = undistort(pixels.reshape(-1, 1, 2).astype(np.float64), self.matrix, np.array(self.distortion))
         return points.reshape(-1, 2).astype(np.float32)

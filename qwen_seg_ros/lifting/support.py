@@ -3,7 +3,7 @@
 import numpy as np
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import Matrix4, Vector3
+from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, Vector3
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.plane import Plane, fit_support
 from qwen_seg_ros.geometry.transform import rotation_with_z, transform
@@ -19,7 +19,9 @@ def find_support(frame: Frame, masks: list[CroppedMask], settings: LiftSettings)
 
     With `base_from_camera` only planes within 20 degrees of level are considered.
     """
-    rows, cols = _pixels_near(frame, masks)
+    if frame.camera is None or frame.depth_m is None:
+        return None
+    rows, cols = _pixels_near(frame, frame.depth_m, masks)
     points = frame.camera.deproject(np.stack([cols, rows], axis=1), frame.depth_m[rows, cols])
     up = None if frame.base_from_camera is None else frame.base_from_camera[2, :3]
     return fit_support(points, np.zeros(3), settings.table_tolerance_m, up)
@@ -40,7 +42,7 @@ def camera_from_table(support: Plane | None, up: Vector3) -> Matrix4:
     return transform(rotation_with_z(up, np.array([0.0, -0.5, 1.0])), foot)
 
 
-def _pixels_near(frame: Frame, masks: list[CroppedMask]) -> tuple[np.ndarray, np.ndarray]:
+def _pixels_near(frame: Frame, depth_m: DepthImage, masks: list[CroppedMask]) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of every fourth pixel (at a width of 640) with depth around the masks."""
     stride = max(1, round(frame.width / 160))
     margin = round(NEAR_PX * frame.width / 640)
@@ -49,9 +51,9 @@ def _pixels_near(frame: Frame, masks: list[CroppedMask]) -> tuple[np.ndarray, np
     for mask in masks:
         x0, y0, x1, y1 = mask.box_px.astype(int)
         near[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin] = True
-        inside = frame.depth_m[mask.rows_cols][mask.crop]
+        inside = depth_m[mask.rows_cols][mask.crop]
         depths.append(inside[valid_depth(inside)])
-    depth = frame.depth_m[::stride, ::stride]
+    depth = depth_m[::stride, ::stride]
     keep = near[::stride, ::stride] & valid_depth(depth)
     seen = np.concatenate(depths) if depths else np.zeros(0)
     if len(seen):

@@ -70,7 +70,7 @@ def build_decoder(config: Qwen3VLSegConfig) -> MaskDecoder:
         token_px=vision.patch_size * vision.spatial_merge_size,
     )
     for module in decoder.modules():
-        module._own_init = True
+        module._own_init = True  # type: ignore[assignment]
     return decoder
 
 

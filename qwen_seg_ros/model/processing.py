@@ -48,7 +48,8 @@ class ImageProcessor:
         if (height, width) == rgb.shape[:2]:
             return rgb
         shrinking = height * width < rgb.shape[0] * rgb.shape[1]
-        return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+        return resized.astype(np.uint8, copy=False)
 
     def normalise(self, images: list[RgbImage]) -> Tensor:
         """B images of one size -> float32 (B, 3, H, W), values -1..1."""

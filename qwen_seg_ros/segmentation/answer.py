@@ -7,7 +7,9 @@ that are inverted, out of range or repeated, and entries without a mask token.
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from qwen_seg_ros.geometry.box import GRID
 from qwen_seg_ros.segmentation.result import Outcome
@@ -65,7 +67,7 @@ def parse_answer(text: str, instruction: str = "", max_entries: int = 100) -> Pa
     return ParsedAnswer(Outcome.UNREADABLE_ANSWER, notes=(*notes, f"no entry with a box in {text[:120]!r}"))
 
 
-def _objects(text: str, notes: list[str], limit: int):
+def _objects(text: str, notes: list[str], limit: int) -> Iterator[tuple[dict, int]]:
     """(dict, position) of every JSON object in the text, then of a last one that was cut off but already holds a box."""
     decoder, position, count = json.JSONDecoder(), text.find("{"), 0
     while position >= 0 and count < limit:
@@ -93,7 +95,7 @@ def _next(text: str, position: int) -> int:
     return following if following >= 0 else len(text)
 
 
-def _raw_box(values: dict):
+def _raw_box(values: dict) -> Any:
     return next((values[key] for key in BOX_KEYS if key in values), None)
 
 
@@ -113,7 +115,8 @@ def _box(values: dict, notes: list[str]) -> tuple[float, float, float, float] | 
         notes.append("entry with a box that is not finite dropped")
         return None
     ordered = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-    box = tuple(min(max(v, 0.0), float(GRID)) for v in ordered)
+    left, top, right, bottom = (min(max(v, 0.0), float(GRID)) for v in ordered)
+    box = (left, top, right, bottom)
     if box != (x0, y0, x1, y1):
         notes.append(f"box {_short((x0, y0, x1, y1))} put in order and inside 0..{GRID}")
     if box[0] >= box[2] or box[1] >= box[3]:

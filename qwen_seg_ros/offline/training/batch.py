@@ -17,6 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from qwen_seg_ros.model import prompts
 from qwen_seg_ros.model.processing import ImageProcessor
+from qwen_seg_ros.offline.data.expressions import Expression
+from qwen_seg_ros.offline.sim.scene import ObjectRecord
 from qwen_seg_ros.offline.training.samples import Sample
 
 BINS = 101  # box corners on the answer's grid in steps of ten
@@ -173,19 +175,20 @@ class Batcher:
             "instances": instances,
         }
 
-    def _branch(self, question, boxes: dict) -> tuple[list[int], list[int], list, list]:
+    def _branch(self, question: Expression, boxes: dict) -> tuple[list[int], list[int], list, list]:
         """Tokens, next-token labels, positions that point at an object, positions of mask tokens."""
-        entries, items = [], []
+        entries: list[prompts.Entry] = []
+        items: list[int] = []
         for phrase, targets in question.phrases:
-            for item in sorted(targets, key=lambda i: boxes[i][0] + boxes[i][2]) or [None]:
-                entries.append(prompts.Entry(phrase, None if item is None else quantised(boxes[item])))
-                items.append(item)
+            ordered = sorted(targets, key=lambda i: boxes[i][0] + boxes[i][2])
+            items += ordered
+            entries += [prompts.Entry(phrase, quantised(boxes[i])) for i in ordered] or [prompts.Entry(phrase, None)]
         ask = self.tokens(prompts.conversation_tail(question.text))
         answer = [*self.tokens(prompts.write_answer(entries)), self.tokenizer.eos_token_id]
         tokens = ask + answer
         labels = [IGNORE] * (len(ask) - 1) + answer + [IGNORE]
-        pointing, masks, current, inside = [], [], iter([i for i in items if i is not None]), False
-        item = None
+        pointing, masks, current, inside = [], [], iter(items), False
+        item = 0  # no object has this id
         for place in range(len(ask), len(tokens)):
             if tokens[place] == self.box_key:
                 item, inside = next(current), True
@@ -218,7 +221,7 @@ def branch_attention(branch_BL: Tensor) -> Tensor:
     return allowed[:, None]
 
 
-def _word_forms(item) -> list[str]:
+def _word_forms(item: ObjectRecord) -> list[str]:
     """Each describing word at the start of a text and after a space: two tokens of one meaning."""
     words = {w for text in (item.name, item.colour, item.category, *item.aliases) for w in text.replace(",", " ").split()}
     return [form for word in words - {"and", "of", "with", "a"} for form in (word, f" {word}")]

@@ -5,6 +5,7 @@ qwen-seg train ... --steps 24000 --cooldown 4000        (resumes and cools down)
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Stream(IterableDataset):
     def __init__(self, settings: TrainSettings, batcher: Batcher, start: int) -> None:
         self.settings, self.batcher, self.start = settings, batcher, start
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         torch.set_num_threads(1)
@@ -84,7 +85,8 @@ class Trainer:
             prefetch_factor=4,
             multiprocessing_context="spawn",
         )
-        console, began, shown, totals = Console(), time.monotonic(), self.step, {}
+        totals: dict[str, float] = {}
+        console, began, shown = Console(), time.monotonic(), self.step
         for batch in loader:
             if self.step >= self.settings.steps:
                 break

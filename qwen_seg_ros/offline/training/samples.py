@@ -39,7 +39,7 @@ def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[Obj
     meta = json.loads(line)
     rgb = cv2.cvtColor(cv2.imread(str(shard / f"{meta['name']}.jpg")), cv2.COLOR_BGR2RGB)
     ids = cv2.imread(str(shard / f"{meta['name']}_ids.png"), cv2.IMREAD_UNCHANGED)
-    return rgb, ids, tuple(ObjectRecord.from_dict(o) for o in meta["objects"])
+    return np.asarray(rgb), np.asarray(ids), tuple(ObjectRecord.from_dict(o) for o in meta["objects"])
 
 
 def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def _recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     x = rgb.astype(np.float32) / 255
     x = x ** rng.uniform(0.75, 1.3) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3).astype(np.float32)
     if rng.random() < 0.3:
-        x = cv2.GaussianBlur(x, (3, 3), rng.uniform(0.3, 1.0))
+        x = np.asarray(cv2.GaussianBlur(x, (3, 3), rng.uniform(0.3, 1.0)))
     x = x + rng.normal(0, rng.uniform(0, 0.03), x.shape).astype(np.float32)
     return (x.clip(0, 1) * 255).astype(np.uint8)
 

@@ -68,6 +68,6 @@ def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen3VLSegConfig:
         mask_decoder=decoder_dict(decoder),
         mask_token_id=ids(MASK_TOKEN),
         reject_token_id=ids(REJECT_TOKEN),
-        eos_token_id=ids("<|im_end|>"),
+        eos_token_id=ids("<|im_end|>"),  # type: ignore[call-arg]
         pad_token_id=ids("<|endoftext|>"),
     )
