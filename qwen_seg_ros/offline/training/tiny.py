@@ -1,4 +1,4 @@
-"""The embedded configuration: Qwen3-VL's architecture at about 15 M parameters."""
+"""The embedded configuration: Qwen3-VL's architecture at about 16 M parameters."""
 
 from transformers import PreTrainedTokenizerBase
 
