@@ -49,7 +49,7 @@ class Engine:
         self.model, self.tokenizer, self.processor = model.eval(), tokenizer, processor
         self.device = model.device
         ids = tokenizer.convert_tokens_to_ids
-        self.mask_id, self.reject_id = ids(prompts.MASK_TOKEN), ids(prompts.REJECT_TOKEN)
+        self.mask_id = ids(prompts.MASK_TOKEN)
         self.box_key, self.label_key = ids(prompts.BOX_KEY), ids(prompts.LABEL_KEY)
         self.stop_ids = {tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 

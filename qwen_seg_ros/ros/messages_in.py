@@ -10,14 +10,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.arrays import DepthImage, RgbImage
 from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS, pixels_of
 
-_COLOUR = {  # encoding: (channels, OpenCV conversion to RGB; None = already RGB)
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-}
 _DEPTH: dict[str, np.dtype] = {"16UC1": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
 _FISHEYE = {"equidistant", "fisheye"}
 _PINHOLE = {"plumb_bob", "rational_polynomial", "thin_prism", ""}
@@ -34,10 +28,10 @@ def rgb_from_image(msg: Image) -> RgbImage:
     Raises:
         InvalidInputError: for an encoding that neither this module nor an installed cv_bridge reads, or too few bytes.
     """
-    if msg.encoding not in _COLOUR:
+    if msg.encoding not in COLOUR_ENCODINGS:
         return _rgb_by_cv_bridge(msg)
-    channels, conversion = _COLOUR[msg.encoding]
-    pixels = _pixels(msg, np.dtype(np.uint8), channels)
+    channels, conversion = COLOUR_ENCODINGS[msg.encoding]
+    pixels = pixels_of(msg, np.dtype(np.uint8), channels)
     return pixels if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion))
 
 
@@ -53,7 +47,7 @@ def depth_from_image(msg: Image) -> DepthImage:
         raise InvalidInputError(
             f"depth image has the encoding {msg.encoding!r}; send 16UC1 (millimetres, 0 = none) or 32FC1 (metres, NaN = none)"
         )
-    raw = _pixels(msg, _DEPTH[msg.encoding], 1)[..., 0]
+    raw = pixels_of(msg, _DEPTH[msg.encoding], 1)[..., 0]
     depth = raw.astype(np.float32)
     if msg.encoding == "16UC1":
         depth *= np.float32(0.001)
@@ -95,26 +89,12 @@ def _cropped_and_binned(msg: CameraInfo, matrix: NDArray, distortion: tuple[floa
     )
 
 
-def _pixels(msg: Image, dtype: np.dtype, channels: int) -> NDArray:
-    """View of the message's bytes, (H, W, channels), native or big endian as the message says; rows may be padded."""
-    row = msg.width * channels * dtype.itemsize
-    needed = msg.step * max(msg.height - 1, 0) + row
-    if msg.width == 0 or msg.height == 0 or msg.step < row or len(msg.data) < needed:
-        raise InvalidInputError(
-            f"{msg.encoding} image of {msg.width}x{msg.height} needs a step of at least {row} and at least {needed} bytes, "
-            f"got step {msg.step} and {len(msg.data)} bytes"
-        )
-    order = dtype.newbyteorder(">" if msg.is_bigendian else "<")
-    strides = (msg.step, channels * dtype.itemsize, dtype.itemsize)
-    return np.ndarray((msg.height, msg.width, channels), order, buffer=memoryview(msg.data), strides=strides)
-
-
 def _rgb_by_cv_bridge(msg: Image) -> RgbImage:
     """Bayer, yuv and other rare encodings, where cv_bridge is installed."""
     try:
         from cv_bridge import CvBridge
     except ImportError:
-        known = ", ".join(_COLOUR)
+        known = ", ".join(COLOUR_ENCODINGS)
         raise InvalidInputError(
             f"colour image has the encoding {msg.encoding!r}; send one of {known}, or install cv_bridge for the rare ones"
         ) from None

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen_seg_ros.geometry.box import GRID
+from qwen_seg_ros.model.prompts import MASK_TOKEN, REJECT_TOKEN
 from qwen_seg_ros.segmentation.result import Outcome
 
-MASK_TOKEN, REJECT_TOKEN = "<mask_token>", "<|rej|>"
 BOX_KEYS = ("bbox_2d", "bbox", "box_2d", "box")
 MAX_ANSWER_CHARACTERS = 200_000
 CUT_ENTRY = re.compile(r'\{\s*"bbox(?:_2d)?"\s*:\s*\[([^\]]*)\](?:\s*,\s*"label"\s*:\s*"([^"]*)")?')

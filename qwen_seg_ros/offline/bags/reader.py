@@ -14,16 +14,9 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage
 from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS, pixels_of
 from qwen_seg_ros.geometry.transform import rotation_from_quaternion, transform
 from qwen_seg_ros.offline.bags.topics import BASE_FRAME, Topics
-
-_COLOUR = {  # encoding: (channels, OpenCV conversion to RGB; None = already RGB)
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-}
 
 
 def read_bag(path: Path, topics: Topics | None = None, tolerance_s: float = 0.02) -> Iterator[Frame]:
@@ -101,10 +94,10 @@ def rgb(message: Any) -> RgbImage:
     """Image or CompressedImage -> uint8 (H, W, 3)."""
     if not hasattr(message, "encoding"):
         return _decompressed(message)
-    if message.encoding not in _COLOUR:
-        raise InvalidInputError(f"colour image has the encoding {message.encoding!r}; known are {', '.join(_COLOUR)}")
-    channels, conversion = _COLOUR[message.encoding]
-    pixels = _pixels(message, np.uint8, channels)
+    if message.encoding not in COLOUR_ENCODINGS:
+        raise InvalidInputError(f"colour image has the encoding {message.encoding!r}; known are {', '.join(COLOUR_ENCODINGS)}")
+    channels, conversion = COLOUR_ENCODINGS[message.encoding]
+    pixels = pixels_of(message, np.dtype(np.uint8), channels)
     return np.ascontiguousarray(pixels) if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
 
 
@@ -120,7 +113,8 @@ def depth_m(message: Any) -> DepthImage:
     if message.encoding not in ("16UC1", "32FC1"):
         raise InvalidInputError(f"depth image has the encoding {message.encoding!r}; known are 16UC1 and 32FC1")
     whole = message.encoding == "16UC1"
-    depth = _pixels(message, np.uint16 if whole else np.float32, 1)[..., 0].astype(np.float32) * (0.001 if whole else 1.0)
+    raw = pixels_of(message, np.dtype(np.uint16 if whole else np.float32), 1)[..., 0]
+    depth = raw.astype(np.float32) * (0.001 if whole else 1.0)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32)
 
 
@@ -131,12 +125,3 @@ def camera(message: Any) -> Camera:
     fx, fy, cx, cy = (float(k[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2)))
     fisheye = curved and message.distortion_model in ("equidistant", "fisheye")
     return Camera(int(message.width), int(message.height), fx, fy, cx, cy, distortion if curved else (), fisheye)
-
-
-def _pixels(message: Any, kind: type, channels: int) -> np.ndarray:
-    item = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
-    shape = (message.height, message.width, channels)
-    strides = (message.step, channels * item.itemsize, item.itemsize)
-    if len(message.data) < message.step * (message.height - 1) + message.width * strides[1]:
-        raise InvalidInputError(f"{message.encoding} image of {message.width}x{message.height} has {len(message.data)} bytes")
-    return np.ndarray(shape, item, buffer=np.ascontiguousarray(message.data).data, strides=strides)
