@@ -6,27 +6,41 @@ a flip.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
+from qwen_seg_ros.geometry.arrays import MaskImage
+from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.offline.data.expressions import Expression, expressions
+from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 MIN_PIXELS = 80
+Asked = TypeVar("Asked", Expression, PlainQuestion)
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """rgb uint8 (H, W, 3), ids uint8 (H, W), the visible objects and the questions about them."""
+    """rgb uint8 (H, W, 3), ids uint8 (H, W), the visible objects (may be none) and the questions about them.
+
+    An ids image has one owner a pixel. Where true masks overlap (pictures of users), `layers` holds each of them whole and ids
+    shows the smaller one on top; `mask` is the truth in both cases.
+    """
 
     rgb: np.ndarray
     ids: np.ndarray
     objects: tuple[ObjectRecord, ...]
-    questions: tuple[Expression, ...]
+    questions: tuple[Expression | PlainQuestion, ...]
+    layers: Mapping[int, CroppedMask] | None = None
+
+    def mask(self, object_id: int) -> MaskImage:
+        """The whole true mask of one object, bool (H, W)."""
+        return self.ids == object_id if self.layers is None else self.layers[object_id].full()
 
 
 def list_views(folder: Path) -> list[tuple[Path, str]]:
@@ -44,6 +58,12 @@ def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[Obj
 
 def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Flip, zoom and shift, light, tint and noise."""
+    rgb, ids, _ = augment_marked(rgb, ids, rng)
+    return rgb, ids
+
+
+def augment_marked(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
+    """As `augment`, and the ids of objects that the mirrored border shows a second time: these must not be counted."""
     if rng.random() < 0.5:
         rgb, ids = rgb[:, ::-1], ids[:, ::-1]
     height, width = ids.shape
@@ -53,13 +73,14 @@ def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple
     rgb = cv2.warpAffine(
         np.ascontiguousarray(rgb), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    ids = cv2.warpAffine(
-        np.ascontiguousarray(ids), matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
-    )
-    return _recoloured(rgb, rng), ids
+    flat = np.ascontiguousarray(ids)
+    ids = cv2.warpAffine(flat, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    mirrored = cv2.warpAffine(flat, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+    return recoloured(rgb, rng), ids, frozenset(np.unique(mirrored[mirrored != ids]).tolist())
 
 
-def _recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other light, tint and noise; nothing moves."""
     x = rgb.astype(np.float32) / 255
     x = x ** rng.uniform(0.75, 1.3) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3).astype(np.float32)
     if rng.random() < 0.3:
@@ -81,12 +102,17 @@ def visible(objects: tuple[ObjectRecord, ...], ids: np.ndarray) -> tuple[ObjectR
 
 def pick_questions(objects: tuple[ObjectRecord, ...], width: int, count: int, rng: np.random.Generator) -> tuple[Expression, ...]:
     """Up to `count` expressions, kinds drawn evenly so that the many names do not crowd out relations and absences."""
-    pool = list(expressions(objects, width, rng))
-    rng.shuffle(pool)
-    by_kind: dict[str, list[Expression]] = {}
-    for item in pool:
+    return evenly(list(expressions(objects, width, rng)), count, rng)
+
+
+def evenly(pool: Sequence[Asked], count: int, rng: np.random.Generator) -> tuple[Asked, ...]:
+    """Up to `count` of the pool, its kinds by turns, in an order that is drawn."""
+    shuffled = list(pool)
+    by_kind: dict[str, list[Asked]] = {}
+    rng.shuffle(shuffled)
+    for item in shuffled:
         by_kind.setdefault(item.kind, []).append(item)
-    chosen: list[Expression] = []
+    chosen: list[Asked] = []
     while len(chosen) < count and by_kind:
         for kind in list(by_kind):
             chosen.append(by_kind[kind].pop())
