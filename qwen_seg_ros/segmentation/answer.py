@@ -1,33 +1,45 @@
-"""Answer text of the model -> labelled boxes. Pure: no model, no evaluation of text, bounded output.
+"""Answer text of the model -> labelled boxes. Pure: no model, no evaluation of text, bounded output, linear time.
 
-Tolerates what vision-language models do: code fences, prose around the list, a tail cut off in the middle of an entry, boxes
-that are inverted, out of range or repeated, and entries without a mask token.
+docs/answers.md shows the format and what becomes of every kind of damage. A phrase is found (entries), rejected (absent), or
+not spoken about; an answer that says nothing that can be read is UNREADABLE_ANSWER, never an empty list.
 """
 
-import json
 import math
-import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from qwen_seg_ros.geometry.box import GRID
-from qwen_seg_ros.model.prompts import MASK_TOKEN, REJECT_TOKEN
+from qwen_seg_ros.model.prompts import MASK_TOKEN, REJECT_TOKEN, SEGMENTATION_TOKENS
+from qwen_seg_ros.segmentation.answer_scan import BareBox, RawEntry, Scan, scan
+from qwen_seg_ros.segmentation.refusal import says_absent
 from qwen_seg_ros.segmentation.result import Outcome
 
-BOX_KEYS = ("bbox_2d", "bbox", "box_2d", "box")
 MAX_ANSWER_CHARACTERS = 200_000
-CUT_ENTRY = re.compile(r'\{\s*"bbox(?:_2d)?"\s*:\s*\[([^\]]*)\](?:\s*,\s*"label"\s*:\s*"([^"]*)")?')
+MAX_PHRASE_CHARACTERS = 200
+MAX_ABSENT = 100
+MAX_NOTES = 20
+NO_BOX = (0.0, 0.0, 0.0, 0.0)  # how some models write "not there"
+
+GridBox = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class AnswerEntry:
-    """box_grid: x0 y0 x1 y1 on the 0..1000 grid, ordered and clipped; mask_index: which mask token is its own, None = none."""
+    """One instance.
+
+    box_grid: x0 y0 x1 y1 on the 0..1000 grid, ordered, clipped, with area. mask_index: which mask token of the answer is its
+    own, None = none. place: number of the entry in the answer, rejections included. span: the characters of the text it was
+    read from. mask_text: its mask as text (model/text_masks.py), None = none.
+    """
 
     phrase: str
-    box_grid: tuple[float, float, float, float]
+    box_grid: GridBox
     mask_index: int | None
-    place: int  # number of the entry in the answer, rejections included
+    place: int
+    span: tuple[int, int]
+    mask_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,93 +53,172 @@ class ParsedAnswer:
 
 
 def parse_answer(text: str, instruction: str = "", max_entries: int = 100) -> ParsedAnswer:
-    """Read an answer; `instruction` names what is absent when the model writes an empty list."""
-    text = text[:MAX_ANSWER_CHARACTERS]
-    found: list[AnswerEntry] = []
-    absent: list[str] = []
-    notes: list[str] = []
-    objects = list(_objects(text, notes, max_entries))
-    for place, (values, start) in enumerate(objects):
-        phrase = _phrase(values)
-        if str(values.get("mask", "")).strip() == REJECT_TOKEN or (_raw_box(values) is None and REJECT_TOKEN in str(values)):
-            absent.append(phrase or instruction)
-            continue
-        box = _box(values, notes)
+    """Read an answer of at most `max_entries` instances.
+
+    `instruction` is the phrase of boxes without a label, and what is absent when the model says only that nothing is there.
+    """
+    reader = _Reader(text[:MAX_ANSWER_CHARACTERS], instruction, max_entries)
+    if len(text) > MAX_ANSWER_CHARACTERS:
+        reader.note(f"only the first {MAX_ANSWER_CHARACTERS} characters were read")
+    return reader.read()
+
+
+def clean_phrase(label: str) -> str:
+    """A label as one line of printable text: special tokens, control characters and lone surrogates would break messages."""
+    for token in SEGMENTATION_TOKENS:
+        label = label.replace(token, " ")
+    printable = "".join(c if c.isprintable() else " " for c in label[: 4 * MAX_PHRASE_CHARACTERS])
+    return " ".join(printable.split())[:MAX_PHRASE_CHARACTERS].strip()
+
+
+@dataclass
+class _Reader:
+    """Turns what the scan found into entries, keeping count of what was dropped and why."""
+
+    text: str
+    instruction: str
+    limit: int
+    found: dict[tuple[str, GridBox], AnswerEntry] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)  # by phrase in lower case, as are those that follow
+    unread: dict[str, str] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+    taken: set[int] = field(default_factory=set)  # numbers of the mask tokens that have an entry
+    over: int = 0
+
+    def read(self) -> ParsedAnswer:
+        found = scan(self.text)
+        self._read_all(found)
+        self._note_left_overs(found)
+        entries, absent = tuple(self.found.values()), tuple(self.absent.values())
+        if entries:
+            return ParsedAnswer(Outcome.FOUND, entries, absent, self._notes())
+        if not absent and not self.over and not found.entries and says_absent(self.text):
+            absent = (self.instruction,)
+        if absent:
+            return ParsedAnswer(Outcome.NOT_FOUND, (), absent, self._notes())
+        self.note(f"no entry with a box in {self.text[:60]!r}")
+        return ParsedAnswer(Outcome.UNREADABLE_ANSWER, notes=self._notes())
+
+    def note(self, words: str) -> None:
+        self.notes[words] += 1
+
+    def _notes(self) -> tuple[str, ...]:
+        said = [words if count == 1 else f"{words} ({count} times)" for words, count in self.notes.items()]
+        more = [f"and {len(said) - MAX_NOTES + 1} more notes"] if len(said) > MAX_NOTES else []
+        return tuple(said[: MAX_NOTES - len(more)] + more)
+
+    def _read_all(self, found: Scan) -> None:
+        tokens = list(_positions(self.text, MASK_TOKEN))
+        starts = [entry.start for entry in found.entries] + [len(self.text)]
+        place = 0
+        for entry, following in zip(found.entries, starts[1:], strict=True):
+            if entry.has_box or (entry.label is not None and not entry.inner) or REJECT_TOKEN in entry.mask_value:
+                own = [n for n in _own_tokens(entry, tokens, following) if n not in self.taken]
+                self.taken.update(own)
+                self._read_entry(entry, place, own)
+                place += 1
+        self._count_tokens(len(tokens))
+        if not found.entries:
+            for place, bare in enumerate(found.bare):
+                self._read_bare(bare, place)
+
+    def _count_tokens(self, written: int) -> None:
+        used = sum(entry.mask_index is not None for entry in self.found.values())
+        if written > used and not self.over:
+            self.note(f"{written - used} of {written} mask tokens belong to no instance")
+        if written and used < len(self.found):
+            self.note(f"{len(self.found) - used} of {len(self.found)} instances have no mask token")
+
+    def _read_entry(self, entry: RawEntry, place: int, tokens: list[int]) -> None:
+        phrase = clean_phrase(entry.label or entry.outer_label or "") or self.instruction
+        if self._is_rejected(entry, bool(tokens)):
+            self._reject(phrase)
+        elif entry.boxes:
+            for number, box in enumerate(entry.boxes):
+                index = tokens[number] if number < len(tokens) else None
+                self._add(phrase, box, index, place, entry.own_span, None)
+        elif entry.box_text is not None or entry.own_end is None:
+            self.note(f"entry without a box of four numbers dropped: {entry.box_text or phrase[:60]}")
+
+    def _is_rejected(self, entry: RawEntry, has_token: bool) -> bool:
+        if entry.boxes and all(tuple(box) == NO_BOX for box in entry.boxes):
+            return True
+        if not entry.boxes and entry.empty_box:
+            return True
+        said = REJECT_TOKEN in self.text[slice(*entry.own_span)]
+        if said and entry.boxes and not has_token:
+            self.note("box of a rejected phrase ignored")
+        return said and not (entry.boxes and has_token)
+
+    def _reject(self, phrase: str) -> None:
+        if len(self.absent) < MAX_ABSENT:
+            self.absent.setdefault(phrase.casefold(), phrase)
+
+    def _read_bare(self, bare: BareBox, place: int) -> None:
+        self.note("list of numbers without keys read as a box")
+        self._add(clean_phrase(bare.label) or self.instruction, bare.box, None, place, bare.span, None)
+
+    def _add(
+        self, phrase: str, raw: list[float], index: int | None, place: int, span: tuple[int, int], mask_text: str | None
+    ) -> None:
+        box = self._box(raw)
         if box is None:
-            continue
-        if any(box == other.box_grid for other in found):
-            notes.append(f"repeated box {_short(box)} dropped")
-            continue
-        has_mask = MASK_TOKEN in str(values.get("mask", ""))
-        found.append(AnswerEntry(phrase, box, text.count(MASK_TOKEN, 0, start) if has_mask else None, place))
-    if found:
-        return ParsedAnswer(Outcome.FOUND, tuple(found), tuple(dict.fromkeys(absent)), tuple(notes))
-    if absent or _is_empty_list(text):
-        return ParsedAnswer(Outcome.NOT_FOUND, (), tuple(dict.fromkeys(absent)) or (instruction,), tuple(notes))
-    return ParsedAnswer(Outcome.UNREADABLE_ANSWER, notes=(*notes, f"no entry with a box in {text[:120]!r}"))
+            return
+        if (phrase.casefold(), box) in self.found:
+            self.note("repeated box dropped")
+        elif len(self.found) >= self.limit:
+            self.over += 1
+            self.unread.setdefault(phrase.casefold(), phrase)
+        else:
+            self.found[phrase.casefold(), box] = AnswerEntry(phrase, box, index, place, span, mask_text)
+
+    def _box(self, raw: list[float]) -> GridBox | None:
+        if not all(math.isfinite(v) for v in raw):
+            self.note("entry with a box that is not finite dropped")
+            return None
+        x0, y0, x1, y1 = raw
+        left, top, right, bottom = (min(max(v, 0.0), float(GRID)) for v in (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
+        if [left, top, right, bottom] != raw:
+            self.note(f"box {_short(raw)} put in order and inside 0..{GRID}")
+        if max(raw) > GRID:
+            self.note(f"numbers over {GRID}: boxes must be on the 0..{GRID} grid, are these pixels?")
+        elif 0 < max(raw) <= 1:
+            self.note(f"numbers up to 1: boxes must be on the 0..{GRID} grid, are these shares of the image?")
+        if left >= right or top >= bottom:
+            self.note(f"box {_short(raw)} holds no area and was dropped")
+            return None
+        return left, top, right, bottom
+
+    def _note_left_overs(self, found: Scan) -> None:
+        phrases = {phrase for phrase, _ in self.found}
+        for phrase in [p for p in self.absent if p in phrases]:
+            self.note(f"{self.absent.pop(phrase)!r} is both found and rejected: found counts")
+        if found.cut:
+            self.note("entry repaired that was cut off or damaged")
+        if self.over:
+            self.note(f"only the first {self.limit} of {len(self.found) + self.over} entries were read, and all rejections")
+            lost = [p for key, p in self.unread.items() if key not in phrases]
+            if lost:
+                self.note("found but not read: " + ", ".join(repr(p) for p in lost[:3]) + (" ..." if len(lost) > 3 else ""))
 
 
-def _objects(text: str, notes: list[str], limit: int) -> Iterator[tuple[dict, int]]:
-    """(dict, position) of every JSON object in the text, then of a last one that was cut off but already holds a box."""
-    decoder, position, count = json.JSONDecoder(), text.find("{"), 0
-    while position >= 0 and count < limit:
-        try:
-            values, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            cut = CUT_ENTRY.match(text, position)
-            if cut:
-                notes.append("entry repaired that was cut off or damaged")
-                mask = MASK_TOKEN if MASK_TOKEN in text[cut.end() : _next(text, cut.end())] else ""
-                yield {"bbox_2d": cut[1].split(","), "label": cut[2] or "", "mask": mask}, position
-                count += 1
-            position = text.find("{", position + 1)
-            continue
-        if isinstance(values, dict):
-            yield values, position
-            count += 1
-        position = text.find("{", end)
-    if position >= 0:
-        notes.append(f"only the first {limit} entries were read")
+def _positions(text: str, token: str) -> Iterator[int]:
+    position = text.find(token)
+    while position >= 0:
+        yield position
+        position = text.find(token, position + len(token))
 
 
-def _next(text: str, position: int) -> int:
-    following = text.find("{", position)
-    return following if following >= 0 else len(text)
+def _own_tokens(entry: RawEntry, tokens: list[int], following: int) -> range:
+    """Numbers of the mask tokens that are the entry's: of its mask value, else anywhere in it, else right behind it."""
+    start, end = entry.own_span
+    mask_start = start if entry.mask_start is None else entry.mask_start
+    for low, high in ((mask_start, end if mask_start < end else entry.end), (start, end), (end, following)):
+        own = range(bisect_left(tokens, low), bisect_left(tokens, high))
+        if own:
+            return own
+    return range(0)
 
 
-def _raw_box(values: dict) -> Any:
-    return next((values[key] for key in BOX_KEYS if key in values), None)
-
-
-def _phrase(values: dict) -> str:
-    label = values.get("label", values.get("phrase", ""))
-    return " ".join(str(label).split())[:200] if isinstance(label, str | int | float) else ""
-
-
-def _box(values: dict, notes: list[str]) -> tuple[float, float, float, float] | None:
-    raw = _raw_box(values)
-    try:
-        x0, y0, x1, y1 = (float(v) for v in raw)
-    except (TypeError, ValueError, OverflowError):
-        notes.append(f"entry without a box of four numbers dropped: {str(raw)[:60]}")
-        return None
-    if not all(math.isfinite(v) for v in (x0, y0, x1, y1)):
-        notes.append("entry with a box that is not finite dropped")
-        return None
-    ordered = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-    left, top, right, bottom = (min(max(v, 0.0), float(GRID)) for v in ordered)
-    box = (left, top, right, bottom)
-    if box != (x0, y0, x1, y1):
-        notes.append(f"box {_short((x0, y0, x1, y1))} put in order and inside 0..{GRID}")
-    if box[0] >= box[2] or box[1] >= box[3]:
-        notes.append(f"box {_short(box)} holds no area and was dropped")
-        return None
-    return box
-
-
-def _short(box: tuple) -> str:
+def _short(box: list[float]) -> str:
     return "[" + ", ".join(f"{v:g}" for v in box) + "]"
-
-
-def _is_empty_list(text: str) -> bool:
-    return re.fullmatch(r"\s*(?:```(?:json)?)?\s*\[\s*\]\s*(?:```)?\s*", text) is not None
