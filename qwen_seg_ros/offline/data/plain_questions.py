@@ -29,7 +29,6 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 PARTITIVES = {"scissors": "pair", "bread": "loaf"}  # nouns without "a"
 CATEGORIES = sorted({entry.category for entry in catalogue()})
 COLOURS = sorted({word for entry in catalogue() for word in entry.colour.replace(",", "").split()} - {"and"})
-PLACES = ("on the table", "in the picture", "here")
 
 HOW_MANY = ("How many {} are there?", "How many {} are on the table?", "How many {} can you see?", "Count the {}.")
 JUST_A_NUMBER = "How many {} are there? Answer with a number only."
@@ -43,7 +42,7 @@ IS_THERE = ("Is there {} on the table?", "Is there {} in the picture?", "Can you
 WHICH_SIDE = (
     "Is the {} left or right of the {}?",
     "On which side of the {1} is the {0}?",
-    "Seen from the {1}, where is the {0}?",
+    "In the picture, is the {} left or right of the {}?",
 )
 WHAT_IS_BESIDE = ("What is {1} of the {0}?", "Which objects are {1} of the {0}?", "Name what is {1} of the {0}.")
 WHICH_IS_NEARER = ("Which is closer to the camera, the {} or the {}?", "What is nearer, the {} or the {}?")
