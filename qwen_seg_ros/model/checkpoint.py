@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from qwen_seg_ros.errors import CheckpointError
 from qwen_seg_ros.model.configuration import Qwen3VLSegConfig
+from qwen_seg_ros.model.difference import Difference, fingerprint
 from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.model.processing import ImageProcessor
 
@@ -38,6 +39,23 @@ def save(
 ) -> None:
     """Write config.json, model.safetensors, the tokenizer and preprocessor_config.json."""
     model.save_pretrained(folder)
+    save_processing(folder, tokenizer, processor)
+
+
+def save_difference(
+    folder: Path,
+    difference: Difference,
+    config: Qwen3VLSegConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    processor: ImageProcessor,
+) -> None:
+    """Write what differs from `config.base_checkpoint` in place of the weights."""
+    config.save_pretrained(folder)
+    difference.save(Path(folder))
+    save_processing(folder, tokenizer, processor)
+
+
+def save_processing(folder: Path, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor) -> None:
     tokenizer.save_pretrained(folder)
     fields = {
         **asdict(processor),
@@ -50,24 +68,87 @@ def save(
 
 
 def load(
-    checkpoint: str, dtype: torch.dtype = torch.float32
+    checkpoint: str, dtype: torch.dtype | str = torch.float32
 ) -> tuple[Qwen3VLSegForConditionalGeneration, PreTrainedTokenizerBase, ImageProcessor]:
-    """Read a folder or hub id.
+    """Read a folder or hub id; dtype "auto" keeps the stored number format.
+
+    A plain Qwen3-VL checkpoint gives a model without a mask decoder. A checkpoint that stores a difference is put on its base.
 
     Raises:
         CheckpointError: naming the file that is missing or damaged.
     """
-    folder = resolve(checkpoint)
-    if Path(folder).is_dir():
-        _check_files(Path(folder))
+    source = resolve(checkpoint)
+    if Path(source).is_dir():
+        _check_files(Path(source))
     try:
-        config = Qwen3VLSegConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=config)
-        model = Qwen3VLSegForConditionalGeneration.from_pretrained(folder, config=config, dtype=dtype, use_safetensors=True)
-        processor = load_processor(folder)
+        config = read_config(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, config=config)
+        model = _on_base(Path(source), config, dtype) if config.base_checkpoint else _pretrained(source, config, dtype)
+        processor = load_processor(source)
+    except CheckpointError:
+        raise
     except Exception as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
+        raise CheckpointError(f"checkpoint {source} cannot be loaded: {error}") from error
     return model.eval(), tokenizer, processor
+
+
+def read_config(source: str) -> Qwen3VLSegConfig:
+    """config.json of a Qwen3-VL-Seg or of a plain Qwen3-VL checkpoint.
+
+    Raises:
+        CheckpointError: for another kind of model.
+    """
+    values, _ = Qwen3VLSegConfig.get_config_dict(source)
+    if values.get("model_type") not in ("qwen3_vl", "qwen3_vl_seg"):
+        raise CheckpointError(
+            f"{source} holds a model of type {values.get('model_type')!r}; qwen3_vl and qwen3_vl_seg can be read"
+        )
+    return Qwen3VLSegConfig.from_dict({k: v for k, v in values.items() if k != "model_type"})
+
+
+def _pretrained(
+    source: str, config: Qwen3VLSegConfig, dtype: torch.dtype | str, absent: str | None = None
+) -> Qwen3VLSegForConditionalGeneration:
+    """All weights must be there but those whose names start with `absent`."""
+    model: Qwen3VLSegForConditionalGeneration
+    report: dict
+    model, report = Qwen3VLSegForConditionalGeneration.from_pretrained(  # type: ignore[misc]
+        source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+    )
+    missing = sorted(name for name in report["missing_keys"] if absent is None or not name.startswith(absent))
+    if missing:
+        raise CheckpointError(f"{source} lacks {len(missing)} of the model's weights, first {missing[0]}")
+    return model
+
+
+def _on_base(folder: Path, config: Qwen3VLSegConfig, dtype: torch.dtype | str) -> Qwen3VLSegForConditionalGeneration:
+    base = resolve(str(config.base_checkpoint))
+    found = fingerprint(weights_folder(base))
+    if found != config.base_fingerprint:
+        raise CheckpointError(
+            f"{folder} was trained from a {config.base_checkpoint} with fingerprint {config.base_fingerprint}, but {base} has "
+            f"{found}: fetch the same version of the base, or name it as base_checkpoint in {folder / 'config.json'}"
+        )
+    vocabulary = config.text_config.vocab_size
+    config.text_config.vocab_size = read_config(base).text_config.vocab_size
+    model = _pretrained(base, config, dtype, absent="mask_decoder.")
+    if config.text_config.vocab_size != vocabulary:
+        model.resize_token_embeddings(vocabulary, mean_resizing=False)
+    Difference.load(folder).apply(model)
+    return model
+
+
+def weights_folder(checkpoint: str) -> Path:
+    """Where the weights of a folder or hub id lie on this disk; a hub id is fetched if it must be."""
+    from transformers.utils import cached_file
+
+    if Path(checkpoint).is_dir():
+        return Path(checkpoint)
+    for name in ("model.safetensors.index.json", "model.safetensors"):
+        path = cached_file(checkpoint, name, _raise_exceptions_for_missing_entries=False)
+        if path:
+            return Path(path).parent
+    raise CheckpointError(f"{checkpoint} holds neither model.safetensors nor model.safetensors.index.json")
 
 
 def load_processor(folder: str) -> ImageProcessor:

@@ -7,10 +7,13 @@ from transformers import Qwen3VLConfig
 
 @dataclass(frozen=True)
 class MaskDecoderConfig:
-    """Sizes of the box-guided mask decoder. Defaults give about 17 M parameters on the 4B base (arXiv 2605.07141 discloses
-    only the total; hidden size, heads, layers and Fourier frequencies follow published reproductions)."""
+    """Sizes of the box-guided mask decoder.
 
-    hidden_size: int = 256
+    arXiv 2605.07141 discloses only the total, 17 M parameters on the 4B base. Heads, layers, feed-forward size and Fourier
+    frequencies follow published reproductions; their width of 256 gives 7 M, so the width is what was left to choose: 512.
+    """
+
+    hidden_size: int = 512
     num_heads: int = 8
     num_layers: int = 2
     ffn_size: int = 1024
@@ -30,14 +33,30 @@ class MaskDecoderConfig:
         return cls(**{k: v for k, v in (values or {}).items() if k in known})
 
 
+ANSWER_FORMATS = ("boxes", "mask_token", "text4seg", "text4seg++")
+
+
 class Qwen3VLSegConfig(Qwen3VLConfig):
-    """`mask_decoder`: dict of MaskDecoderConfig, None = plain Qwen3-VL without a decoder; token ids of the new tokens."""
+    """A plain Qwen3-VL configuration is read as one without a decoder that answers with boxes.
+
+    mask_decoder: dict of MaskDecoderConfig, None = no decoder. mask_token_id, reject_token_id: ids of the new tokens.
+    answer_format: one of ANSWER_FORMATS, None = what the tokens allow. base_checkpoint, base_fingerprint: the model this one
+    was trained from, when its folder stores only what differs from it (see `model.difference`).
+    """
 
     model_type = "qwen3_vl_seg"
 
     mask_decoder: dict | None = None
     mask_token_id: int | None = None
     reject_token_id: int | None = None
+    answer_format: str | None = None
+    base_checkpoint: str | None = None
+    base_fingerprint: str | None = None
+
+    @property
+    def answers(self) -> str:
+        """How this model writes masks, one of ANSWER_FORMATS."""
+        return self.answer_format or ("boxes" if self.mask_token_id is None else "mask_token")
 
     @property
     def mask_decoder_sizes(self) -> MaskDecoderConfig:

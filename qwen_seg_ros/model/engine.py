@@ -3,7 +3,10 @@
 Shapes: M merged image tokens, V visual width, T text width, N mask tokens of an answer, h x w mask cells.
 """
 
-from dataclasses import dataclass
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -11,6 +14,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.model import prompts
+from qwen_seg_ros.model.decisions import decision_tokens
 from qwen_seg_ros.model.mask_decoder import PixelMemory, resize_masks
 from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.model.processing import ImageProcessor
@@ -31,13 +35,35 @@ class EncodedImage:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """text: as written, special tokens included. mask_states: (N, T) in the order of the mask tokens. present_probability: for
-    every entry, rejections included, how sure the model was that there is a target. truncated: ran out of tokens."""
+    """text: as written, special tokens included. mask_states: (N, T) in the order of the mask tokens. starts: where in the text
+    each token begins. log_likelihood: of each token. present: token number -> how sure the model was, where it decided between a
+    target and a rejection, that there is a target. truncated: ran out of tokens."""
 
     text: str
     mask_states: Tensor
-    present_probability: tuple[float, ...]
+    starts: tuple[int, ...]
+    log_likelihood: tuple[float, ...]
+    present: dict[int, float]
     truncated: bool
+
+    def score(self, span: tuple[int, int]) -> float:
+        """Confidence 0..1 in the entry written at these characters: the decision for a target where the model made one, else the
+        geometric mean probability of the entry's tokens."""
+        inside = range(bisect_left(self.starts, span[0]), bisect_left(self.starts, span[1]))
+        decided = [self.present[n] for n in inside if n in self.present]
+        if decided:
+            return decided[0]
+        return math.exp(sum(self.log_likelihood[n] for n in inside) / len(inside)) if inside else 0.0
+
+
+@dataclass
+class _Draft:
+    """An answer while it is written."""
+
+    tokens: list[int] = field(default_factory=list)
+    states: list[Tensor] = field(default_factory=list)
+    log_likelihood: list[float] = field(default_factory=list)
+    present: dict[int, float] = field(default_factory=dict)
 
 
 class Engine:
@@ -48,9 +74,9 @@ class Engine:
     ) -> None:
         self.model, self.tokenizer, self.processor = model.eval(), tokenizer, processor
         self.device = model.device
-        ids = tokenizer.convert_tokens_to_ids
-        self.mask_id = ids(prompts.MASK_TOKEN)
-        self.box_key, self.label_key = ids(prompts.BOX_KEY), ids(prompts.LABEL_KEY)
+        self.answers = model.config.answers
+        self.mask_id = model.config.mask_token_id
+        self.decision = decision_tokens(tokenizer) if self.answers != "boxes" else None
         self.stop_ids = {tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 
     @torch.inference_mode()
@@ -97,25 +123,45 @@ class Engine:
         cache = DynamicCache()
         for number, (keys, values) in enumerate(encoded.prefix):
             cache.update(keys, values, number)
-        position = encoded.next_position
-        pending = self._tokens(prompts.conversation_tail(instruction))
-        written: list[int] = []
-        states, present = [], []
-        while len(written) < max_new_tokens:
+        position, draft = encoded.next_position, _Draft()
+        pending = self._tokens(prompts.conversation_tail(instruction, self.answers))
+        while len(draft.tokens) < max_new_tokens:
             hidden = self._step(pending, position, cache)
             position += len(pending)
-            if written and written[-1] == self.mask_id:
-                states.append(hidden[-1])
-            token, probability = self._choose(hidden[-1], reject_bias)
-            if token in (self.box_key, self.label_key):
-                present.append(probability)
+            if draft.tokens and draft.tokens[-1] == self.mask_id:
+                draft.states.append(hidden[-1])
+            token = self._write(draft, self.model.lm_head(hidden[-1]).float(), reject_bias)
             if token in self.stop_ids:
                 break
-            written.append(token)
             pending = [token]
-        size = self.model.config.text_config.hidden_size
-        stacked = torch.stack(states) if states else torch.zeros(0, size, device=self.device)
-        return Answer(self.tokenizer.decode(written), stacked, tuple(present), len(written) >= max_new_tokens)
+        return self._finished(draft, len(draft.tokens) >= max_new_tokens)
+
+    def _write(self, draft: "_Draft", logits: Tensor, reject_bias: float) -> int:
+        """Choose the likeliest token and note what it says about the answer; a stop token is not written."""
+        deciding = self.decision is not None and self.decision.follows(draft.tokens)
+        if deciding:
+            logits[self.decision.label] += reject_bias
+        token = int(logits.argmax())
+        if token not in self.stop_ids:
+            if deciding and token in (self.decision.box, self.decision.label):
+                odds = logits[self.decision.box] - logits[self.decision.label] + reject_bias
+                draft.present[len(draft.tokens)] = float(odds.sigmoid())
+            draft.log_likelihood.append(float(logits[token] - logits.logsumexp(-1)))
+            draft.tokens.append(token)
+        return token
+
+    def _finished(self, draft: "_Draft", truncated: bool) -> Answer:
+        empty = torch.zeros(0, self.model.config.text_config.hidden_size, device=self.device)
+        states = torch.stack(draft.states) if draft.states else empty
+        text = self.tokenizer.decode(draft.tokens)
+        return Answer(text, states, self._starts(draft.tokens, text), tuple(draft.log_likelihood), draft.present, truncated)
+
+    def _starts(self, tokens: list[int], text: str) -> tuple[int, ...]:
+        """First character of each token. Characters that several tokens share make the quick way wrong: then prefix by prefix."""
+        ends = list(accumulate(len(self.tokenizer.decode([token])) for token in tokens))
+        if not ends or ends[-1] != len(text):
+            ends = [len(self.tokenizer.decode(tokens[: n + 1])) for n in range(len(tokens))]
+        return (0, *ends[:-1])
 
     def _step(self, tokens: list[int], position: int, cache: DynamicCache) -> Tensor:
         """Feed tokens; hidden states (L, T)."""
@@ -125,14 +171,6 @@ class Engine:
             inputs_embeds=embeds, position_ids=positions, past_key_values=cache, use_cache=True
         )
         return output.last_hidden_state[0]
-
-    def _choose(self, hidden_T: Tensor, reject_bias: float) -> tuple[int, float]:
-        """The likeliest token; at a decision between a box and a rejection also the probability of the box."""
-        logits = self.model.lm_head(hidden_T).float()
-        logits[self.label_key] += reject_bias
-        token = int(logits.argmax())
-        odds = logits[self.box_key] - logits[self.label_key] + reject_bias
-        return token, float(odds.sigmoid())
 
     @torch.inference_mode()
     def masks(self, encoded: EncodedImage, boxes_N4: Tensor, states_NT: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,11 @@
 
 Prompt wording follows the published system (arXiv 2605.07141): "Locate and segment ... report bbox coordinates and masks in
 JSON format." The answer is a JSON list with one entry per instance; the mask token comes last. A phrase without a target
-has an entry with the rejection token and no box (the [REJ] of GSVA, arXiv 2312.10103).
+has an entry with the rejection token and no box (the [REJ] of GSVA, arXiv 2312.10103). Weights that were never trained to
+write masks are asked for boxes only, in the wording Qwen3-VL's own grounding examples use.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +15,11 @@ SEGMENTATION_TOKENS = (MASK_START, MASK_TOKEN, MASK_END, REJECT_TOKEN)
 
 QUESTION_HEAD = 'Locate and segment every object that the instruction "'
 QUESTION_TAIL = '" asks for, report bbox coordinates and masks in JSON format.'
+BOXES_HEAD = 'Locate every object that the instruction "'
+BOXES_TAIL = (
+    '" asks for, report bbox coordinates in JSON format, one entry {"bbox_2d": [x1, y1, x2, y2], "label": "..."} for each '
+    "object. If there is no such object in the image, answer []."
+)
 BOX_KEY, LABEL_KEY_AFTER_BOX, LABEL_KEY, MASK_KEY, ENTRY_END = '{"bbox_2d":[', '],"label":"', '{"label":"', '","mask":"', '"}'
 
 IMAGE_PREFIX = "<|im_start|>user\n<|vision_start|>{image}<|vision_end|>"
@@ -34,14 +41,16 @@ class Entry:
     box_grid: tuple[int, int, int, int] | None
 
 
-def question(instruction: str) -> str:
-    """The user turn after the image."""
+def question(instruction: str, answers: str = "mask_token") -> str:
+    """The user turn after the image; `answers` is the model's answer format."""
+    if answers == "boxes":
+        return f"{BOXES_HEAD}{instruction}{BOXES_TAIL}"
     return f"{QUESTION_HEAD}{instruction}{QUESTION_TAIL}"
 
 
-def conversation_tail(instruction: str) -> str:
+def conversation_tail(instruction: str, answers: str = "mask_token") -> str:
     """Everything between the image and the model's answer, special tokens included."""
-    return question(instruction) + ANSWER_PREFIX
+    return question(instruction, answers) + ANSWER_PREFIX
 
 
 def write_answer(entries: Sequence[Entry]) -> str:
@@ -50,7 +59,8 @@ def write_answer(entries: Sequence[Entry]) -> str:
 
 
 def _write_entry(entry: Entry) -> str:
+    phrase = json.dumps(entry.phrase, ensure_ascii=False)[1:-1]
     if entry.box_grid is None:
-        return f"{LABEL_KEY}{entry.phrase}{MASK_KEY}{REJECT_TOKEN}{ENTRY_END}"
+        return f"{LABEL_KEY}{phrase}{MASK_KEY}{REJECT_TOKEN}{ENTRY_END}"
     corners = ",".join(str(int(v)) for v in entry.box_grid)
-    return f"{BOX_KEY}{corners}{LABEL_KEY_AFTER_BOX}{entry.phrase}{MASK_KEY}{MASK_START}{MASK_TOKEN}{MASK_END}{ENTRY_END}"
+    return f"{BOX_KEY}{corners}{LABEL_KEY_AFTER_BOX}{phrase}{MASK_KEY}{MASK_START}{MASK_TOKEN}{MASK_END}{ENTRY_END}"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,12 +17,33 @@ from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.model import checkpoint
 from qwen_seg_ros.model.engine import Answer, EncodedImage, Engine
 from qwen_seg_ros.segmentation.answer import AnswerEntry, ParsedAnswer, parse_answer
+from qwen_seg_ros.segmentation.box_masks import BoxMask, masks_in_boxes
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
 
 BOX_MARGIN = 0.3  # a mask may leave its box by this share of the box's size in all; what lies further out is noise
+TEXT_CONFIDENCE = 0.5  # of a mask written as text: no quality is predicted with it
+MASKS_FROM = {
+    "boxes": "from boxes and depth",
+    "mask_token": "from mask tokens",
+    "text4seg": "written as text, whole image",
+    "text4seg++": "written as text, box by box",
+}
+HOW_MADE = {  # said of masks that no decoder made
+    "depth": "masks made from depth",
+    "colour": "masks made from colour alone, for want of depth: expect rough edges",
+    "box": "the box itself stands in for a mask: neither depth nor colour parted the object from what is around it",
+}
 SMALL_MODEL = 200_000_000  # parameters up to which float32 is quick enough on a CPU
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFrame:
+    """A frame as the network remembers it, and the frame itself for masks made from its depth."""
+
+    image: EncodedImage
+    frame: Frame
 
 
 class QwenSegmenter:
@@ -36,30 +58,30 @@ class QwenSegmenter:
             torch.set_num_threads(settings.num_threads)
         self.settings = settings
         self.device = _device(settings.device)
-        model, tokenizer, processor = checkpoint.load(settings.checkpoint)
+        model, tokenizer, processor = checkpoint.load(settings.checkpoint, "auto")
         self.dtype = _dtype(settings.dtype, self.device, sum(p.numel() for p in model.parameters()))
         with _memory_guard():
             self.engine = Engine(model.to(self.device, self.dtype), tokenizer, processor)
 
-    def encode(self, frame: Frame) -> EncodedImage:
+    def encode(self, frame: Frame) -> EncodedFrame:
         with _memory_guard():
-            return self.engine.encode(frame.rgb)
+            return EncodedFrame(self.engine.encode(frame.rgb), frame)
 
-    def segment(self, encoded: EncodedImage, instruction: Instruction) -> SegmentationResult:
+    def segment(self, encoded: EncodedFrame, instruction: Instruction) -> SegmentationResult:
         began = time.perf_counter()
         with _memory_guard():
-            answer = self.engine.answer(encoded, instruction.text, self.settings.max_new_tokens, self._reject_bias())
+            answer = self.engine.answer(encoded.image, instruction.text, self.settings.max_new_tokens, self._reject_bias())
             generated = time.perf_counter()
             parsed = parse_answer(answer.text, instruction.text, self.settings.max_instances)
-            instances = self._instances(encoded, answer, parsed.entries)
+            found = self._found(encoded, answer, parsed.entries)
         ended = time.perf_counter()
         return SegmentationResult(
             instruction.text,
             parsed.outcome,
-            instances,
+            _instances(found),
             parsed.absent,
             answer.text,
-            _message(parsed, answer),
+            _message(parsed, answer, found),
             {"generate": (generated - began) * 1e3, "masks": (ended - generated) * 1e3},
         )
 
@@ -72,12 +94,14 @@ class QwenSegmenter:
         model = self.engine.model
         total = sum(p.numel() for p in model.parameters())
         decoder = sum(p.numel() for p in model.mask_decoder.parameters()) if model.mask_decoder is not None else 0
+        share = f"{decoder / 1e6:.1f} M ({decoder / total:.1%})" if decoder else "none"
         return {
             "checkpoint": self.settings.checkpoint,
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
             "parameters": f"{total / 1e6:.1f} M",
-            "mask decoder": f"{decoder / 1e6:.1f} M ({decoder / total:.1%})",
+            "mask decoder": share,
+            "masks": MASKS_FROM[model.config.answers],
         }
 
     def _reject_bias(self) -> float:
@@ -85,51 +109,76 @@ class QwenSegmenter:
         threshold = min(max(self.settings.rejection_threshold, 1e-6), 1 - 1e-6)
         return float(-np.log(threshold / (1 - threshold)))
 
-    def _instances(self, encoded: EncodedImage, answer: Answer, entries: tuple[AnswerEntry, ...]) -> tuple[Instance, ...]:
-        if not entries:
-            return ()
-        boxes = np.stack([grid_to_pixels(np.array(e.box_grid), encoded.width, encoded.height) for e in entries])
-        masks, mask_scores = self._masks(encoded, answer, entries, boxes)
-        scores = [answer.present_probability[e.place] if e.place < len(answer.present_probability) else 0.0 for e in entries]
-        out = [
-            Instance(e.phrase, box, CroppedMask.from_full(mask), float(score), float(mask_score))
-            for e, box, mask, score, mask_score in zip(entries, boxes, masks, scores, mask_scores, strict=True)
-        ]
-        return tuple(sorted(out, key=lambda i: -i.score * (0.5 + 0.5 * i.mask_score)))
+    def _found(self, encoded: EncodedFrame, answer: Answer, entries: tuple[AnswerEntry, ...]) -> list["_Found"]:
+        """Every entry with a mask: the decoder's, the one the model wrote as text, or one made from depth or colour."""
+        frame = encoded.frame
+        boxes = [grid_to_pixels(np.array(e.box_grid), frame.width, frame.height) for e in entries]
+        masks: dict[int, BoxMask] = {}
+        with_token = [n for n, e in enumerate(entries) if e.mask_index is not None and e.mask_index < len(answer.mask_states)]
+        if encoded.image.pixels is not None and with_token:
+            masks |= self._decoded(encoded.image, answer, entries, boxes, with_token)
+        masks |= {n: _written(e.mask_text, e, boxes[n], frame) for n, e in enumerate(entries) if e.mask_text is not None}
+        masks = {n: mask for n, mask in masks.items() if mask.mask.area_px}
+        left = [n for n in range(len(entries)) if n not in masks]
+        if left:
+            masks |= dict(zip(left, masks_in_boxes(frame, np.stack([boxes[n] for n in left])), strict=True))
+        return [_Found(e.phrase, boxes[n], masks[n], answer.score(e.span)) for n, e in enumerate(entries)]
 
-    def _masks(
-        self, encoded: EncodedImage, answer: Answer, entries: tuple[AnswerEntry, ...], boxes: np.ndarray
-    ) -> tuple[list[MaskImage], list[float]]:
-        """A mask for every entry; the filled box, with mask score 0, where the model wrote no mask token or has no decoder."""
-        masks = [_box_mask(box, encoded.height, encoded.width) for box in boxes]
-        scores = [0.0] * len(entries)
-        able = [n for n, e in enumerate(entries) if e.mask_index is not None and e.mask_index < len(answer.mask_states)]
-        if not able or encoded.pixels is None:
-            return masks, scores
-        normalised = torch.tensor([entries[n].box_grid for n in able], dtype=torch.float32) / GRID
-        states = answer.mask_states[[entries[n].mask_index for n in able]]
+    def _decoded(
+        self, encoded: EncodedImage, answer: Answer, entries: tuple[AnswerEntry, ...], boxes: list[BoxPx], chosen: list[int]
+    ) -> dict[int, BoxMask]:
+        """Masks of the entries with a mask token, by number; what lies far outside the box is cut off."""
+        normalised = torch.tensor([entries[n].box_grid for n in chosen], dtype=torch.float32) / GRID
+        states = answer.mask_states[[entries[n].mask_index for n in chosen]]
         logits, iou = self.engine.masks(encoded, normalised, states)
-        for row, n in enumerate(able):
-            near = _box_mask(grown(boxes[n], BOX_MARGIN), encoded.height, encoded.width)
-            mask = (logits[row] > 0).cpu().numpy() & near
-            if mask.any():
-                masks[n], scores[n] = mask, float(iou[row])
-        return masks, scores
+        inside = (logits > 0).cpu().numpy()
+        return {
+            n: BoxMask(_cut(mask, grown(boxes[n], BOX_MARGIN)), float(score), "decoder")
+            for n, mask, score in zip(chosen, inside, iou, strict=True)
+        }
 
 
-def _box_mask(box: BoxPx, height: int, width: int) -> MaskImage:
-    mask = np.zeros((height, width), bool)
+@dataclass(frozen=True, eq=False)
+class _Found:
+    phrase: str
+    box_px: BoxPx
+    mask: BoxMask
+    score: float
+
+    @property
+    def instance(self) -> Instance:
+        return Instance(self.phrase, self.box_px, self.mask.mask, self.score, self.mask.confidence)
+
+
+def _instances(found: list[_Found]) -> tuple[Instance, ...]:
+    """Best first."""
+    return tuple(sorted((f.instance for f in found), key=lambda i: -i.score * (0.5 + 0.5 * i.mask_score)))
+
+
+def _cut(mask: MaskImage, box: BoxPx) -> CroppedMask:
+    """The part of a whole-image mask inside the box."""
+    kept = np.zeros_like(mask)
     x0, y0, x1, y1 = np.rint(box).astype(int)
-    mask[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
-    return mask
+    place = np.s_[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    kept[place] = mask[place]
+    return CroppedMask.from_full(kept)
 
 
-def _message(parsed: ParsedAnswer, answer: Answer) -> str:
+def _written(text: str, entry: AnswerEntry, box: BoxPx, frame: Frame) -> BoxMask:
+    """The mask that the model wrote as text."""
+    from qwen_seg_ros.model.text_masks import text_mask_in_image
+
+    mask = text_mask_in_image(text, box, frame.height, frame.width, entry.phrase)
+    return BoxMask(CroppedMask.from_full(mask), TEXT_CONFIDENCE, "text")
+
+
+def _message(parsed: ParsedAnswer, answer: Answer, found: list[_Found]) -> str:
     parts = list(parsed.notes)
     if answer.truncated:
         parts.append("the answer was cut off at max_new_tokens")
     if parsed.outcome is Outcome.NOT_FOUND:
         parts.insert(0, "not in the image: " + ", ".join(parsed.absent))
+    parts += [HOW_MADE[method] for method in sorted({f.mask.method for f in found} & set(HOW_MADE))]
     return "; ".join(parts)
 
 

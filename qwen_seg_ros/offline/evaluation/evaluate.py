@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.model.engine import EncodedImage
 from qwen_seg_ros.offline.data.expressions import KINDS, Expression
 from qwen_seg_ros.offline.evaluation.metrics import GresTotals
 from qwen_seg_ros.offline.evaluation.questions import SINGLE_TARGET, View
 from qwen_seg_ros.offline.evaluation.scoring import Score, average, largest_object, random_object, score_answer, true_boxes
 from qwen_seg_ros.segmentation.instruction import Instruction
-from qwen_seg_ros.segmentation.qwen import QwenSegmenter
+from qwen_seg_ros.segmentation.qwen import EncodedFrame, QwenSegmenter
 from qwen_seg_ros.segmentation.result import Outcome, SegmentationResult
 
 ANSWERERS = ("model", "random", "largest", "true boxes")
@@ -84,7 +83,7 @@ def evaluate(segmenter: QwenSegmenter, views: Iterable[View]) -> Evaluation:
 
 
 def _scores(
-    segmenter: QwenSegmenter, encoded: EncodedImage, result: SegmentationResult, view: View, question: Expression
+    segmenter: QwenSegmenter, encoded: EncodedFrame, result: SegmentationResult, view: View, question: Expression
 ) -> dict[str, Score]:
     if not question.target_ids:
         return {}
@@ -92,7 +91,7 @@ def _scores(
         "model": score_answer(result.instances, view, question),
         "random": random_object(view, question),
         "largest": largest_object(view, question),
-        "true boxes": true_boxes(segmenter.engine, encoded, view, question),
+        "true boxes": true_boxes(segmenter.engine, encoded.image, view, question),
     }
 
 
