@@ -30,10 +30,12 @@ class Affordance:
     unsure: tuple[str, ...] = ()
 
     def holds(self, item: ObjectRecord) -> bool | None:
-        """None where it cannot be told, as for everything that is not in the catalogue."""
+        """None where it cannot be told, also for everything that is not in the catalogue."""
         for word in (item.name, item.category):
-            if word in self.fits or word in self.unsure:
-                return word in self.fits
+            if word in self.fits:
+                return True
+            if word in self.unsure:
+                return None
         return False if item.key in KNOWN else None
 
 
@@ -143,7 +145,7 @@ AFFORDANCES = (
     ),
     Affordance(
         "cereal for the morning",
-        ("what is eaten with cold milk?", "I want a bowl of crunchy flakes", "which box belongs on the breakfast table?"),
+        ("what is eaten with cold milk?", "I want a bowl of crunchy flakes", "what is poured into a bowl before the milk?"),
         ("cereal box",), (*COOKIES, *SPREADS, "popcorn box"),
     ),
     Affordance(

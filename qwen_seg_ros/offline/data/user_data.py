@@ -3,6 +3,7 @@
 Everything is checked once, when the file is opened: a run does not stop at a bad line hours later.
 """
 
+import math
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ KIND = "user"
 MAX_LINES = 5_000_000  # 24 bytes of memory each
 MAX_FILE_BYTES = 64 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-UNKNOWN_M = (float("nan"),) * 3
+UNKNOWN_M = (math.nan,) * 3
 
 
 class UserData:
@@ -47,7 +48,9 @@ class UserData:
 
     def _scan(self) -> np.ndarray:
         """Check every line -> int64 (lines, 3): picture, number, offset."""
-        places, known, sizes = array("q"), dict[str, int](), list[tuple[int, int]]()
+        places = array("q")
+        known: dict[str, int] = {}
+        sizes: list[tuple[int, int]] = []
         for number, offset, raw in self._lines():
             where = self._where(number)
             line = parse_line(raw, where)
@@ -183,8 +186,8 @@ class _Objects:
     def _record(self, number: int, layer: CroppedMask) -> ObjectRecord:
         first, *others = self.names[number]
         x0, y0, x1, y1 = (int(v) for v in layer.box_px)
-        box, away = (x0, y0, x1, y1), float("nan")
-        return ObjectRecord(number, KIND, first, "", first, tuple(others), box, layer.area_px, UNKNOWN_M, UNKNOWN_M, away)
+        box = (x0, y0, x1, y1)
+        return ObjectRecord(number, KIND, first, "", first, tuple(others), box, layer.area_px, UNKNOWN_M, UNKNOWN_M, math.nan)
 
 
 def _check_masks(line: UserLine, size: tuple[int, int], where: str) -> None:
