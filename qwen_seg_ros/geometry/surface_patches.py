@@ -27,15 +27,20 @@ def surface_patches(points: NDArray, among: MaskImage, image_width: int) -> NDAr
     """
     scale = max(image_width / 640, 0.5)
     depth = np.where(among, points[..., 2], 0).astype(np.float32)
-    jump = np.maximum(np.float32(JUMP_M), np.float32(JUMP_SHARE) * depth)
-    cut = _jumps(depth, among, jump) | _creases(points, depth, among, scale)
+    jump = jump_m(depth)
+    cut = depth_jumps(depth, among) | _creases(points, depth, among, scale)
     numbers = cv2.connectedComponents((among & ~cut).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
     return _regrown(numbers, among, depth, jump, round(REGROW_PX * scale))
 
 
-def _jumps(depth: NDArray, among: MaskImage, jump: NDArray) -> MaskImage:
-    """The farther pixel of every step in depth."""
-    found = np.zeros_like(among)
+def jump_m(depth: NDArray) -> NDArray[np.float32]:
+    """The step in depth that separates two surfaces, per pixel."""
+    return np.maximum(np.float32(JUMP_M), np.float32(JUMP_SHARE) * depth)
+
+
+def depth_jumps(depth: NDArray, among: MaskImage) -> MaskImage:
+    """The farther pixel of every step in depth (h, w) between two pixels `among`."""
+    found, jump = np.zeros_like(among), jump_m(depth)
     for dy, dx in STEPS:
         here, there = _pairs(dy, dx, 1)
         step = depth[there] - depth[here]

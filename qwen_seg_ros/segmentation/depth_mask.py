@@ -15,30 +15,53 @@ from qwen_seg_ros.geometry.box import iou
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.plane import Plane, fit_support
 from qwen_seg_ros.geometry.region import Region, around
-from qwen_seg_ros.geometry.surface_patches import surface_patches
+from qwen_seg_ros.geometry.surface_patches import jump_m, surface_patches
 
-WINDOW_SHARE = 0.4  # a patch is judged in the box grown by this share
+WINDOW_SHARE = 1.0  # a patch is judged in the box grown by this share
 INSIDE_SHARE = 0.75  # of a patch must lie in the box: what reaches farther out is another object or the room
 FIT_GAIN = 0.01  # a patch joins when it brings the outline nearer to the box, in IoU of boxes
-SMALL_SHARE = 0.3  # patches smaller than this share of the object join without: rims, handles, lids
+MIN_AGREEMENT = 0.5  # IoU of outline and box: below, depth does not show the object the box means
+SMALL_SHARE = 0.1  # patches smaller than this share of the object join without: rims, handles, lids
+EMBEDDED_SHARE = 0.3  # of a patch's border must touch the object for it to join as its inside, like the bottom of a bowl ...
+FRONT_SHARE = 0.25  # ... and less than this of the touching border may stand out: that is a thing in or on the object
+BORDER = np.ones((5, 5), np.uint8)
 MIN_PATCH_PX = 20
 MIN_COVERAGE = 0.5  # share of a box's pixels that must have depth
-MAX_HOLE_SHARE = 0.05  # of the mask: pixels without depth that it encloses are glossy spots of the object
-TABLE_M = 0.008  # pixels lower than this above the table belong to it
+MAX_GAP_SHARE = 0.05  # of the mask: enclosed spots without depth are glossy places of the object
+FLOOR_M = 0.003  # enclosed pixels that lie this far above the table are the object's floor, lower ones the table in a handle
+TABLE_M = 0.008  # distance within which points count as the table while it is searched
+CLEARANCE_M = (0.006, 0.015)  # pixels lower above the table belong to it: four deviations of its depth, within these bounds
 TABLE_MARGIN_PX = 60  # the table is looked for this far around the boxes (at a width of 640) ...
 TABLE_NEAR_M = 0.2  # ... and this far in front of and behind what they show, so that floor and walls do not win
 
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """What depth shows in the part `region` of the image.
+    """What depth shows in the part `region` (h, w) of the image.
 
-    patches: (h, w), number of the surface patch, 0 = table, a flying pixel or no depth; measured: bool (h, w).
+    depth_m, height_m above the table: NaN = no depth. patches: number of the surface patch, 0 = table, a flying pixel or no
+    depth. clearance_m: height up to which a pixel counts as the table.
     """
 
     region: Region
+    depth_m: DepthImage
+    height_m: NDArray[np.float32]
     patches: NDArray[np.int32]
-    measured: MaskImage
+    clearance_m: float
+
+    def part(self, region: Region) -> "Surfaces":
+        """The same for a smaller region of the image, without copies."""
+        crop = region.within(self.region).rows_cols
+        return Surfaces(region, self.depth_m[crop], self.height_m[crop], self.patches[crop], self.clearance_m)
+
+    @property
+    def measured(self) -> MaskImage:
+        return np.isfinite(self.depth_m)
+
+    @property
+    def above(self) -> MaskImage:
+        """Pixels with depth that are not the table."""
+        return self.height_m > self.clearance_m
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +77,22 @@ def surfaces_around(frame: Frame, boxes: list[Region]) -> Surfaces | None:
     """Patches of everything above the table in and around the boxes; None without depth, camera or table."""
     if frame.depth_m is None or frame.camera is None or not boxes:
         return None
-    plane = _table(frame, frame.depth_m, frame.camera, boxes)
-    if plane is None:
+    table = _table(frame, frame.depth_m, frame.camera, boxes)
+    if table is None:
         return None
     region = around([box.grown(WINDOW_SHARE, frame.width, frame.height) for box in boxes])
     points = _points(frame.camera, frame.depth_m, region)
-    measured = _measured(points[..., 2])
-    above = measured & (plane.height(points) > TABLE_M)
-    return Surfaces(region, surface_patches(points, above, frame.width), measured)
+    points[~_measured(points[..., 2])] = np.nan
+    height = table.height(points)
+    clearance = _clearance(height)
+    patches = surface_patches(points, height > clearance, frame.width)
+    return Surfaces(region, points[..., 2], height, patches, clearance)
+
+
+def _clearance(height_m: NDArray) -> float:
+    near = np.abs(height_m[np.abs(height_m) < TABLE_M])
+    deviation = 1.48 * float(np.median(near)) if len(near) else 0.0
+    return float(np.clip(4 * deviation, *CLEARANCE_M))
 
 
 def _measured(depth_m: NDArray) -> MaskImage:
@@ -93,18 +124,18 @@ def _table(frame: Frame, depth_m: DepthImage, camera: Camera, boxes: list[Region
 
 
 def mask_from_depth(surfaces: Surfaces, box: Region, image_width: int, image_height: int) -> DepthMask | None:
-    """The object in `box`; None when the box holds too little depth or no surface above the table."""
+    """The object in `box`; None when depth shows too little there, or nothing above the table that fits the box."""
     window = box.grown(WINDOW_SHARE, image_width, image_height)
-    inner, outer = box.within(surfaces.region), window.within(surfaces.region)
-    if surfaces.measured[inner.rows_cols].mean() < MIN_COVERAGE:
+    inner, outer = surfaces.part(box), surfaces.part(window)
+    if inner.measured.mean() < MIN_COVERAGE:
         return None
-    patches = surfaces.patches[outer.rows_cols]
-    candidates = _candidates(surfaces.patches[inner.rows_cols], patches)
-    if not candidates:
+    candidates = _candidates(inner.patches, outer.patches)
+    chosen, rest, agreement = _fitting(candidates, box.within(window).box)
+    if agreement < MIN_AGREEMENT:
         return None
-    chosen, agreement = _fitting(candidates, box.within(window).box)
-    mask = np.isin(patches, [patch.number for patch in chosen])
-    return DepthMask(window, _without_holes(mask, surfaces.measured[outer.rows_cols]), agreement)
+    mask = np.isin(outer.patches, [patch.number for patch in chosen])
+    mask = _with_parts(mask, [outer.patches == patch.number for patch in rest], outer.depth_m)
+    return DepthMask(window, _without_holes(mask, outer), agreement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +162,10 @@ def _outline(mask: MaskImage) -> NDArray[np.float64]:
     return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1], np.float64)
 
 
-def _fitting(patches: list[_Patch], box: NDArray) -> tuple[list[_Patch], float]:
-    """The patches whose common outline is nearest to the box, found greedily, and the IoU of that outline and the box.
-
-    What does not help the outline is another object in front, unless it is small.
-    """
+def _fitting(patches: list[_Patch], box: NDArray) -> tuple[list[_Patch], list[_Patch], float]:
+    """The patches whose common outline is nearest to the box, found greedily; the others; the IoU of that outline and the box."""
     chosen: list[_Patch] = []
-    rest, outline, agreement = list(patches), np.array([np.inf, np.inf, -np.inf, -np.inf]), -np.inf
+    rest, outline, agreement = list(patches), np.array([np.inf, np.inf, -np.inf, -np.inf]), 0.0
     while rest:
         outlines = _joined(outline, np.array([patch.outline for patch in rest]))
         scores = iou(outlines, box)[:, 0]
@@ -146,20 +174,56 @@ def _fitting(patches: list[_Patch], box: NDArray) -> tuple[list[_Patch], float]:
             break
         outline, agreement = outlines[best], float(scores[best])
         chosen.append(rest.pop(best))
-    limit = SMALL_SHARE * sum(patch.area_px for patch in chosen)
-    return chosen + [patch for patch in rest if patch.area_px < limit], agreement
+    return chosen, rest, agreement
+
+
+def _with_parts(mask: MaskImage, others: list[MaskImage], depth_m: NDArray) -> MaskImage:
+    """The mask with those other patches that are parts of the same object: small ones, and those embedded in it."""
+    limit = SMALL_SHARE * mask.sum()
+    for other in others:
+        if other.sum() < limit or _embedded(other, mask, depth_m):
+            mask = mask | other
+    return mask
+
+
+def _embedded(patch: MaskImage, mask: MaskImage, depth_m: NDArray) -> bool:
+    """Whether the mask is around the patch and the patch does not stand out of it towards the camera."""
+    border = (cv2.dilate(patch.astype(np.uint8), BORDER) > 0) & ~patch
+    touching = border & mask
+    if touching.sum() < EMBEDDED_SHARE * border.sum():
+        return False
+    nearest = cv2.erode(np.where(patch, depth_m, np.inf).astype(np.float32), BORDER)[touching]
+    standing_out = depth_m[touching] - nearest > jump_m(nearest)
+    return bool(standing_out.mean() < FRONT_SHARE)
 
 
 def _joined(outline: NDArray, others: NDArray) -> NDArray[np.float64]:
     return np.hstack([np.minimum(outline[:2], others[:, :2]), np.maximum(outline[2:], others[:, 2:])])
 
 
-def _without_holes(mask: MaskImage, measured: MaskImage) -> MaskImage:
-    """The mask with what it encloses and depth does not show; a handle's hole shows the table and stays open."""
+def _without_holes(mask: MaskImage, surfaces: Surfaces) -> MaskImage:
+    """The mask with those holes that are places of the object itself: without depth, or its floor close to the table.
+
+    A hole that shows another patch or, like a handle's, the table stays open.
+    """
     outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
     numbers = numbers[1:-1, 1:-1]
-    seen = np.bincount(numbers[measured], minlength=len(stats))
-    holes = (stats[:, cv2.CC_STAT_AREA] < MAX_HOLE_SHARE * mask.sum()) & (seen == 0)
-    holes[0] = False
-    return mask | holes[numbers]
+    filled = mask.copy()
+    for number in range(2, count):  # 0 is the mask, 1 what is around it
+        x, y, width, height, size = stats[number]
+        crop = np.s_[max(0, y - 1) : y - 1 + height, max(0, x - 1) : x - 1 + width]
+        hole = numbers[crop] == number
+        if _own(surfaces.patches[crop][hole], surfaces.height_m[crop][hole], size < MAX_GAP_SHARE * stats[0, cv2.CC_STAT_AREA]):
+            filled[crop] |= hole
+    return filled
+
+
+def _own(patches: NDArray, height_m: NDArray, small: bool) -> bool:
+    """Whether the pixels of a hole belong to the object around it."""
+    seen = np.isfinite(height_m)
+    if np.bincount(patches[patches > 0], minlength=1).max() >= MIN_PATCH_PX:
+        return False
+    if seen.mean() < 0.5:
+        return small
+    return bool(np.median(height_m[seen]) > FLOOR_M)

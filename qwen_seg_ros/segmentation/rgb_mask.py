@@ -6,12 +6,12 @@ import numpy as np
 from qwen_seg_ros.geometry.arrays import MaskImage, RgbImage
 from qwen_seg_ros.geometry.region import Region
 
-CONTEXT_SHARE = 0.3  # colours of the background are learned in the box grown by this share
-WORK_PX = 96  # longer side of the crop GrabCut sees: its time grows with the area, the colours do not change
-ROUNDS = 3
+CONTEXT_SHARE = 0.6  # colours of the background are learned in the box grown by this share
+WORK_PX = 192  # longer side of the crop GrabCut sees: its time grows with the area, below 160 the edges blur
+ROUNDS = 1  # more rounds forget the prior
 MIN_BOX_PX = 8
 MIN_SHARE, MAX_SHARE = 0.1, 0.97  # of the box: a smaller or larger result says that the colours do not part
-SURE_SHARE = 0.3  # the middle of the ellipse, in its half axes, is the object
+SURE_SHARE = 0.65  # the middle of the ellipse, in its half axes, is the object
 
 
 def mask_from_colour(rgb: RgbImage, box: Region) -> MaskImage | None:
