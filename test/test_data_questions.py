@@ -157,5 +157,5 @@ def test_a_reasoning_instruction_does_not_name_its_target() -> None:
 
 
 def test_about_a_third_of_the_reasoning_has_no_target() -> None:
-    picked = [e for n, objects in enumerate(SCENES) for e in pick_reasoning(objects, 2, np.random.default_rng(n))]
-    assert 0.2 < np.mean([not e.target_ids for e in picked]) < 0.5
+    picked = [e for n, objects in enumerate(SCENES) for e in pick_reasoning(objects, 6, np.random.default_rng(n))]
+    assert 0.28 < np.mean([not e.target_ids for e in picked]) < 0.42

@@ -63,6 +63,6 @@ def pick_reasoning(
     pool = list(reasoning(objects, rng, doubtful))
     rng.shuffle(pool)
     present, absent = ([e for e in pool if bool(e.target_ids) is wanted] for wanted in (True, False))
-    without = int(rng.binomial(count, SHARE_ABSENT))
-    chosen = [*present[: count - without], *absent[:without]]
-    return tuple(chosen[i] for i in rng.permutation(len(chosen)))
+    without = int(rng.binomial(len(present), SHARE_ABSENT / (1 - SHARE_ABSENT))) if present else 1
+    chosen = [*present, *absent[:without]]
+    return tuple(chosen[i] for i in rng.permutation(len(chosen))[:count])
