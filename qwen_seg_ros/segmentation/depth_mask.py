@@ -20,10 +20,11 @@ from qwen_seg_ros.geometry.surface_patches import jump_m, surface_patches
 WINDOW_SHARE = 1.0  # a patch is judged in the box grown by this share
 INSIDE_SHARE = 0.75  # of a patch must lie in the box: what reaches farther out is another object or the room
 FIT_GAIN = 0.01  # a patch joins when it brings the outline nearer to the box, in IoU of boxes
-MIN_AGREEMENT = 0.5  # IoU of outline and box: below, depth does not show the object the box means
+MIN_AGREEMENT = 0.6  # IoU of outline and box: below, depth does not show the object the box means
 SMALL_SHARE = 0.1  # patches smaller than this share of the object join without: rims, handles, lids
-EMBEDDED_SHARE = 0.3  # of a patch's border must touch the object for it to join as its inside, like the bottom of a bowl ...
-FRONT_SHARE = 0.25  # ... and less than this of the touching border may stand out: that is a thing in or on the object
+EMBEDDED_SHARE = 0.7  # of a patch must lie in the object's convex hull for it to join as its inside, like the floor of a bowl,
+TOUCHING_SHARE = 0.1  # this share of its border must touch the object,
+FRONT_SHARE = 0.25  # and less than this of the touching border may stand out: that is a thing in or on the object
 BORDER = np.ones((5, 5), np.uint8)
 MIN_PATCH_PX = 20
 MIN_COVERAGE = 0.5  # share of a box's pixels that must have depth
@@ -66,11 +67,15 @@ class Surfaces:
 
 @dataclass(frozen=True, eq=False)
 class DepthMask:
-    """mask: bool, the shape of `region`; agreement: IoU of the mask's outline and the box, 0..1."""
+    """mask: bool, the shape of `region`; agreement: IoU of the mask's outline and the box, 0..1.
+
+    sunken: share of the depth around the box that lies under the table, where nothing can be seen: 0 on a real table.
+    """
 
     region: Region
     mask: MaskImage
     agreement: float
+    sunken: float
 
 
 def surfaces_around(frame: Frame, boxes: list[Region]) -> Surfaces | None:
@@ -135,7 +140,8 @@ def mask_from_depth(surfaces: Surfaces, box: Region, image_width: int, image_hei
         return None
     mask = np.isin(outer.patches, [patch.number for patch in chosen])
     mask = _with_parts(mask, [outer.patches == patch.number for patch in rest], outer.depth_m)
-    return DepthMask(window, _without_holes(mask, outer), agreement)
+    sunken = float((outer.height_m < -2 * outer.clearance_m).sum() / outer.measured.sum())
+    return DepthMask(window, _without_holes(mask, outer), agreement, sunken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,18 +185,24 @@ def _fitting(patches: list[_Patch], box: NDArray) -> tuple[list[_Patch], list[_P
 
 def _with_parts(mask: MaskImage, others: list[MaskImage], depth_m: NDArray) -> MaskImage:
     """The mask with those other patches that are parts of the same object: small ones, and those embedded in it."""
-    limit = SMALL_SHARE * mask.sum()
+    limit, hull, whole = SMALL_SHARE * mask.sum(), _hull(mask), mask
     for other in others:
-        if other.sum() < limit or _embedded(other, mask, depth_m):
-            mask = mask | other
-    return mask
+        if other.sum() < limit or ((other & hull).sum() > EMBEDDED_SHARE * other.sum() and _within(other, whole, depth_m)):
+            whole = whole | other
+    return whole
 
 
-def _embedded(patch: MaskImage, mask: MaskImage, depth_m: NDArray) -> bool:
-    """Whether the mask is around the patch and the patch does not stand out of it towards the camera."""
+def _hull(mask: MaskImage) -> MaskImage:
+    """The convex hull of the mask's pixels."""
+    corners = cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8)))
+    return cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), corners, 1) > 0
+
+
+def _within(patch: MaskImage, mask: MaskImage, depth_m: NDArray) -> bool:
+    """Whether the patch touches the mask without standing out of it towards the camera."""
     border = (cv2.dilate(patch.astype(np.uint8), BORDER) > 0) & ~patch
     touching = border & mask
-    if touching.sum() < EMBEDDED_SHARE * border.sum():
+    if touching.sum() < TOUCHING_SHARE * border.sum():
         return False
     nearest = cv2.erode(np.where(patch, depth_m, np.inf).astype(np.float32), BORDER)[touching]
     standing_out = depth_m[touching] - nearest > jump_m(nearest)

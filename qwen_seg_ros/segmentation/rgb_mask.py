@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from qwen_seg_ros.geometry.arrays import MaskImage, RgbImage
 from qwen_seg_ros.geometry.region import Region
@@ -30,7 +31,7 @@ def mask_from_colour(rgb: RgbImage, box: Region) -> MaskImage | None:
     return mask if MIN_SHARE <= mask.mean() <= MAX_SHARE else None
 
 
-def _prior(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
+def _prior(shape: tuple[int, ...], box: NDArray) -> NDArray[np.uint8]:
     """GrabCut's labels: outside the box background, its middle object, the ellipse in it probably object."""
     rows, cols = np.mgrid[: shape[0], : shape[1]] + 0.5
     x0, y0, x1, y1 = box
@@ -38,12 +39,13 @@ def _prior(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
     guess = np.where(radius < 1, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     guess[radius < SURE_SHARE] = cv2.GC_FGD
     guess[(cols < x0) | (cols > x1) | (rows < y0) | (rows > y1)] = cv2.GC_BGD
-    return guess.astype(np.uint8)
+    return np.asarray(guess, np.uint8)
 
 
-def _cut(rgb: RgbImage, guess: np.ndarray) -> MaskImage:
+def _cut(rgb: NDArray, guess: NDArray[np.uint8]) -> MaskImage:
     cv2.setRNGSeed(0)  # GrabCut's clusters start at random: same picture and box, same mask
-    cv2.grabCut(rgb, guess, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
+    whole = (0, 0, 0, 0)  # not looked at when the labels are given
+    cv2.grabCut(rgb, guess, whole, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
     return (guess == cv2.GC_FGD) | (guess == cv2.GC_PR_FGD)
 
 
