@@ -3,11 +3,12 @@
 `python test/answer_cases.py` writes the table into docs/answers.md.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_seg_ros.model import prompts
-from qwen_seg_ros.segmentation.answer import parse_answer
+from qwen_seg_ros.segmentation.answer import ParsedAnswer, parse_answer
 from qwen_seg_ros.segmentation.result import Outcome
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "answers.md"
@@ -25,12 +26,15 @@ BARE_MUG = '{"bbox_2d":[10,20,300,400],"label":"mug"}'
 
 @dataclass(frozen=True)
 class Case:
-    """instances: phrase, box and number of its mask token; note: words that stand in a note, empty = no note at all."""
+    """instances: phrase, box and number of its mask token, "text" for a mask as text.
+
+    note: words that stand in a note, empty = no note at all.
+    """
 
     name: str
     text: str
     outcome: Outcome
-    instances: tuple[tuple[str, tuple[float, ...], int | None], ...] = ()
+    instances: tuple[tuple[str, tuple[float, ...], int | str | None], ...] = ()
     absent: tuple[str, ...] = ()
     note: str = ""
 
@@ -190,6 +194,23 @@ TOKENS = [
         "token cut short", '[{"bbox_2d":[10,20,300,400],"label":"mug","mask":"<mask_start><mask_tok', ("mug", A, None), note="cut"
     ),
 ]
+GRID_TEXT = "<seg>others *1| dog *3\n others *4\n</seg>"
+TEXT_MASKS = [
+    found("Text4Seg", f"Sure, here is the segmentation mask for 'dog':\n{GRID_TEXT}", ("dog", (250, 0, 1000, 500), "text")),
+    found(
+        "Text4Seg, two labels",
+        "<seg>mug *2| others *2\n others *2| red can *2\n</seg>",
+        ("mug", (0, 0, 500, 500), "text"),
+        ("red can", (500, 500, 1000, 1000), "text"),
+    ),
+    found("Text4Seg, cut off", "<seg>others *2| mug *2\n others *3| mu", ("mug", (500, 0, 1000, 500), "text")),
+    missing("Text4Seg, all background", "<seg>" + "\n ".join(["others *16"] * 16) + "\n</seg>"),
+    unreadable("Text4Seg, unreadable", "<seg>mug mug mug</seg>", note="mask text that cannot be read"),
+    found("bricks in an entry", f"[{MUG.replace(MASK, '<seg>a3p7/b2p4</seg>')}]", ("mug", A, "text")),
+    found("bricks, cut off", f"[{MUG.replace(MASK, '<seg>a3p7/b2p')[:-2]}", ("mug", A, "text"), note="cut off"),
+    found("grid in an entry", f"[{MUG.replace(MASK, GRID_TEXT)}]", ("mug", A, "text")),
+    found("grid in an entry, escaped", f"[{MUG.replace(MASK, json.dumps(GRID_TEXT)[1:-1])}]", ("mug", A, "text")),
+]
 WORDS = [
     missing("empty list", "[]"),
     missing("empty list in a fence", "```json\n[]\n```"),
@@ -219,9 +240,15 @@ GROUPS = {
     "Boxes": BOXES,
     "Cut off and damaged": CUT,
     "Mask tokens": TOKENS,
+    "Masks as text": TEXT_MASKS,
     "Words instead of a list": WORDS,
 }
 CASES = [case for group in GROUPS.values() for case in group]
+
+
+def read(parsed: ParsedAnswer) -> tuple[tuple[str, tuple[float, ...], int | str | None], ...]:
+    """The entries as a case names them."""
+    return tuple((e.phrase, e.box_grid, "text" if e.mask_text else e.mask_index) for e in parsed.entries)
 
 
 def page_block() -> str:
@@ -237,8 +264,8 @@ def _table(cases: list[Case]) -> str:
 def _row(case: Case) -> str:
     parsed = parse_answer(case.text, INSTRUCTION)
     instances = "; ".join(
-        f"{e.phrase} [{', '.join(f'{v:g}' for v in e.box_grid)}] {'text' if e.mask_text else e.mask_index}"
-        for e in parsed.entries
+        f"{phrase} [{', '.join(f'{v:g}' for v in box)}] {'no mask' if mask is None else mask}"
+        for phrase, box, mask in read(parsed)
     )
     text = case.text if len(case.text) <= 150 else case.text[:60] + " ... " + case.text[-60:]
     cells = (case.name, f"`{_shown(text)}`", parsed.outcome.name, instances, ", ".join(parsed.absent), "; ".join(parsed.notes))

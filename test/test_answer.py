@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from answer_cases import BARE_MUG, CAN, CASES, INSTRUCTION, MUG, NO_HAMMER, PAGE, Case, page_with_cases
+from answer_cases import BARE_MUG, CAN, CASES, INSTRUCTION, MUG, NO_HAMMER, PAGE, Case, page_with_cases, read
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ SIZE = 200_000
 def test_what_models_write(case: Case) -> None:
     parsed = parse_answer(case.text, INSTRUCTION)
     assert parsed.outcome is case.outcome
-    assert tuple((e.phrase, e.box_grid, e.mask_index) for e in parsed.entries) == case.instances
+    assert read(parsed) == case.instances
     assert parsed.absent == case.absent
     assert any(case.note in note for note in parsed.notes) if case.note else parsed.notes == ()
 

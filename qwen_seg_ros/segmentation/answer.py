@@ -5,6 +5,7 @@ not spoken about; an answer that says nothing that can be read is UNREADABLE_ANS
 """
 
 import math
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from qwen_seg_ros.geometry.box import GRID
 from qwen_seg_ros.model.prompts import MASK_TOKEN, REJECT_TOKEN, SEGMENTATION_TOKENS
+from qwen_seg_ros.model.text_masks import MAX_TEXT_CHARACTERS, regions
 from qwen_seg_ros.segmentation.answer_scan import BareBox, RawEntry, Scan, scan
 from qwen_seg_ros.segmentation.refusal import says_absent
 from qwen_seg_ros.segmentation.result import Outcome
@@ -20,6 +22,8 @@ MAX_ANSWER_CHARACTERS = 200_000
 MAX_PHRASE_CHARACTERS = 200
 MAX_ABSENT = 100
 MAX_NOTES = 20
+MAX_MASK_TEXTS = 20  # `<seg>` texts outside of entries
+MASK_TEXT = re.compile(rf"<seg>[^<]{{0,{MAX_TEXT_CHARACTERS}}}(?:</seg>|$)")
 NO_BOX = (0.0, 0.0, 0.0, 0.0)  # how some models write "not there"
 
 GridBox = tuple[float, float, float, float]
@@ -118,9 +122,10 @@ class _Reader:
                 self._read_entry(entry, place, own)
                 place += 1
         self._count_tokens(len(tokens))
-        if not found.entries:
-            for place, bare in enumerate(found.bare):
-                self._read_bare(bare, place)
+        self._read_mask_texts(found.segs, place)
+        if not found.entries and not found.segs:
+            for number, bare in enumerate(found.bare):
+                self._read_bare(bare, number)
 
     def _count_tokens(self, written: int) -> None:
         used = sum(entry.mask_index is not None for entry in self.found.values())
@@ -131,28 +136,47 @@ class _Reader:
 
     def _read_entry(self, entry: RawEntry, place: int, tokens: list[int]) -> None:
         phrase = clean_phrase(entry.label or entry.outer_label or "") or self.instruction
-        if self._is_rejected(entry, bool(tokens)):
+        mask_text = self._mask_text(entry)
+        if self._is_rejected(entry, bool(tokens) or mask_text is not None):
             self._reject(phrase)
         elif entry.boxes:
             for number, box in enumerate(entry.boxes):
                 index = tokens[number] if number < len(tokens) else None
-                self._add(phrase, box, index, place, entry.own_span, None)
+                self._add(phrase, box, index, place, entry.own_span, mask_text)
         elif entry.box_text is not None or entry.own_end is None:
             self.note(f"entry without a box of four numbers dropped: {entry.box_text or phrase[:60]}")
 
-    def _is_rejected(self, entry: RawEntry, has_token: bool) -> bool:
+    def _is_rejected(self, entry: RawEntry, has_mask: bool) -> bool:
         if entry.boxes and all(tuple(box) == NO_BOX for box in entry.boxes):
             return True
         if not entry.boxes and entry.empty_box:
             return True
         said = REJECT_TOKEN in self.text[slice(*entry.own_span)]
-        if said and entry.boxes and not has_token:
+        if said and entry.boxes and not has_mask:
             self.note("box of a rejected phrase ignored")
-        return said and not (entry.boxes and has_token)
+        return said and not (entry.boxes and has_mask)
 
     def _reject(self, phrase: str) -> None:
         if len(self.absent) < MAX_ABSENT:
             self.absent.setdefault(phrase.casefold(), phrase)
+
+    def _mask_text(self, entry: RawEntry) -> str | None:
+        match = MASK_TEXT.search(entry.mask_value)
+        return match[0] if match else None
+
+    def _read_mask_texts(self, spans: list[tuple[int, int]], place: int) -> None:
+        """Masks of the whole image as text, with no list around them: one entry per label."""
+        described = [(span, regions(self.text[slice(*span)])) for span in spans[:MAX_MASK_TEXTS]]
+        readable = [(span, found) for span, found in described if found is not None]
+        for number, (span, region) in enumerate((span, region) for span, found in readable for region in found):
+            phrase = clean_phrase(region.label) or self.instruction
+            self._add(phrase, list(region.box_grid), None, place + number, span, region.text)
+        if readable and not any(found for _, found in readable):
+            self._reject(self.instruction)
+        if len(readable) < len(described):
+            self.note("mask text that cannot be read dropped")
+        if len(spans) > MAX_MASK_TEXTS:
+            self.note(f"only the first {MAX_MASK_TEXTS} of {len(spans)} mask texts were read")
 
     def _read_bare(self, bare: BareBox, place: int) -> None:
         self.note("list of numbers without keys read as a box")
