@@ -73,6 +73,7 @@ PHRASES = [
     ),
     missing("box null", '[{"bbox_2d":null,"label":"mug"}]', "mug"),
     missing("box empty", '[{"bbox_2d":[],"label":"mug"}]', "mug"),
+    missing("bare box of zeros", "[0, 0, 0, 0]"),
     missing("box of zeros", '[{"bbox_2d":[0,0,0,0],"label":"mug"}]', "mug"),
     found(
         "one object for two phrases",
@@ -88,6 +89,9 @@ AROUND = [
     found("prose before and after", f"Sure, here it is: [{MUG}] Anything else?", ("mug", A, 0)),
     found("prose between", f"First {MUG} and then there's {CAN}.", ("mug", A, 0), ("can", B, 1)),
     found("an odd quote before", f'A 5" pipe stands behind it: [{MUG}]', ("mug", A, 0)),
+    found("thinking before", f"<think>Is it {CAN}?</think>\n[{MUG}]", ("mug", A, 1), note="1 of 2 mask tokens"),
+    unreadable("cut off while thinking", f"<think>Is it {MUG}? No, there is no"),
+    missing("thinking, then nothing", f"<think>Is it {BARE_MUG}?</think>[]"),
     found("end token", f"[{MUG}]<|im_end|>", ("mug", A, 0)),
     found("object without a list", MUG, ("mug", A, 0)),
     found("wrapper", f'{{"objects":[{MUG},{CAN}]}}', ("mug", A, 0), ("can", B, 1)),

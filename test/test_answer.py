@@ -41,7 +41,7 @@ def test_case_names_are_unique() -> None:
 def check_laws(text: str, parsed: ParsedAnswer, limit: int) -> None:
     """What holds for every answer to every text."""
     assert len(parsed.entries) <= limit and len(parsed.absent) <= MAX_ABSENT and len(parsed.notes) <= MAX_NOTES
-    assert all(len(note) <= 700 for note in parsed.notes)
+    assert all(len(note) <= 700 and note.isprintable() for note in parsed.notes)
     assert (parsed.outcome is Outcome.FOUND) == bool(parsed.entries)
     assert (parsed.outcome is Outcome.NOT_FOUND) == (not parsed.entries and bool(parsed.absent))
     assert parsed.outcome is not Outcome.UNREADABLE_ANSWER or parsed.notes
@@ -187,6 +187,16 @@ def test_the_cap_keeps_rejections_and_says_what_is_lost() -> None:
     assert len(parsed.entries) == 20 and parsed.absent == ("hammer",)
     assert "only the first 20 of 201 entries were read, and all rejections" in parsed.notes
     assert "found but not read: 'can'" in parsed.notes
+
+
+def test_what_is_found_behind_the_cap_is_not_reported_absent() -> None:
+    parsed = parse_answer(f"[{many(3)},{CAN},{NO_HAMMER.replace('hammer', 'can')}]", max_entries=2)
+    assert parsed.absent == () and "found but not read: 'can'" in parsed.notes
+
+
+def test_rejections_are_bounded_and_said_so() -> None:
+    parsed = parse_answer("".join(NO_HAMMER.replace("hammer", f"tool {n}") for n in range(150)))
+    assert len(parsed.absent) == MAX_ABSENT and "only the first 100 rejected phrases were read (50 times)" in parsed.notes
 
 
 def test_two_hundred_instances_are_read_where_the_cap_allows() -> None:

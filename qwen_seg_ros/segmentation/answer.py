@@ -23,6 +23,7 @@ MAX_PHRASE_CHARACTERS = 200
 MAX_ABSENT = 100
 MAX_NOTES = 20
 MAX_MASK_TEXTS = 20  # `<seg>` texts outside of entries
+THINK_START, THINK_END = "<think>", "</think>"  # of reasoning models
 MASK_TEXT = re.compile(rf"<seg>[^<]{{0,{MAX_TEXT_CHARACTERS}}}(?:</seg>|$)")
 NO_BOX = (0.0, 0.0, 0.0, 0.0)  # how some models write "not there"
 
@@ -71,8 +72,7 @@ def clean_phrase(label: str) -> str:
     """A label as one line of printable text: special tokens, control characters and lone surrogates would break messages."""
     for token in SEGMENTATION_TOKENS:
         label = label.replace(token, " ")
-    printable = "".join(c if c.isprintable() else " " for c in label[: 4 * MAX_PHRASE_CHARACTERS])
-    return " ".join(printable.split())[:MAX_PHRASE_CHARACTERS].strip()
+    return " ".join(_printable(label[: 4 * MAX_PHRASE_CHARACTERS]).split())[:MAX_PHRASE_CHARACTERS].strip()
 
 
 @dataclass
@@ -90,13 +90,14 @@ class _Reader:
     over: int = 0
 
     def read(self) -> ParsedAnswer:
-        found = scan(self.text)
+        start = _answer_start(self.text)
+        found = scan(self.text, start)
         self._read_all(found)
         self._note_left_overs(found)
         entries, absent = tuple(self.found.values()), tuple(self.absent.values())
         if entries:
             return ParsedAnswer(Outcome.FOUND, entries, absent, self._notes())
-        if not absent and not self.over and not found.entries and says_absent(self.text):
+        if not absent and not self.over and not found.entries and says_absent(self.text[start:]):
             absent = (self.instruction,)
         if absent:
             return ParsedAnswer(Outcome.NOT_FOUND, (), absent, self._notes())
@@ -104,7 +105,7 @@ class _Reader:
         return ParsedAnswer(Outcome.UNREADABLE_ANSWER, notes=self._notes())
 
     def note(self, words: str) -> None:
-        self.notes[words] += 1
+        self.notes[_printable(words)] += 1
 
     def _notes(self) -> tuple[str, ...]:
         said = [words if count == 1 else f"{words} ({count} times)" for words, count in self.notes.items()]
@@ -142,7 +143,7 @@ class _Reader:
         elif entry.boxes:
             for number, box in enumerate(entry.boxes):
                 index = tokens[number] if number < len(tokens) else None
-                self._add(phrase, box, index, place, entry.own_span, mask_text)
+                self._add(phrase, box, index, place, entry.own_span, mask_text if number == 0 else None)
         elif entry.box_text is not None or entry.own_end is None:
             self.note(f"entry without a box of four numbers dropped: {entry.box_text or phrase[:60]}")
 
@@ -159,6 +160,8 @@ class _Reader:
     def _reject(self, phrase: str) -> None:
         if len(self.absent) < MAX_ABSENT:
             self.absent.setdefault(phrase.casefold(), phrase)
+        else:
+            self.note(f"only the first {MAX_ABSENT} rejected phrases were read")
 
     def _mask_text(self, entry: RawEntry) -> str | None:
         match = MASK_TEXT.search(entry.mask_value)
@@ -179,6 +182,9 @@ class _Reader:
             self.note(f"only the first {MAX_MASK_TEXTS} of {len(spans)} mask texts were read")
 
     def _read_bare(self, bare: BareBox, place: int) -> None:
+        if tuple(bare.box) == NO_BOX:
+            self._reject(self.instruction)
+            return
         self.note("list of numbers without keys read as a box")
         self._add(clean_phrase(bare.label) or self.instruction, bare.box, None, place, bare.span, None)
 
@@ -215,7 +221,7 @@ class _Reader:
 
     def _note_left_overs(self, found: Scan) -> None:
         phrases = {phrase for phrase, _ in self.found}
-        for phrase in [p for p in self.absent if p in phrases]:
+        for phrase in [p for p in self.absent if p in phrases or p in self.unread]:
             self.note(f"{self.absent.pop(phrase)!r} is both found and rejected: found counts")
         if found.cut:
             self.note("entry repaired that was cut off or damaged")
@@ -224,6 +230,18 @@ class _Reader:
             lost = [p for key, p in self.unread.items() if key not in phrases]
             if lost:
                 self.note("found but not read: " + ", ".join(repr(p) for p in lost[:3]) + (" ..." if len(lost) > 3 else ""))
+
+
+def _answer_start(text: str) -> int:
+    """Where the answer begins: boxes in what a model thinks aloud are no answer yet."""
+    end = text.rfind(THINK_END)
+    if end >= 0:
+        return end + len(THINK_END)
+    return len(text) if THINK_START in text else 0
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _positions(text: str, token: str) -> Iterator[int]:

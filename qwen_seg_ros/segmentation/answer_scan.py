@@ -80,9 +80,9 @@ class Scan:
     cut: int  # entries that were not closed
 
 
-def scan(text: str) -> Scan:
-    """Read the marks of `text` once, from left to right."""
-    return _Scanner(text).run()
+def scan(text: str, start: int = 0) -> Scan:
+    """Read the marks of `text` once, from `start` to its end."""
+    return _Scanner(text).run(start)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class _Scanner:
         self.kind, self.name = "", ""  # the key whose value comes next
         self.numbers: _Numbers | None = None
 
-    def run(self) -> Scan:
+    def run(self, start: int) -> Scan:
         read: dict[str, Callable[[re.Match[str]], None]] = {
             "seg": self._seg,
             "string": self._string,
@@ -130,7 +130,7 @@ class _Scanner:
             "word": self._word,
             "mark": self._mark,
         }
-        for match in TOKEN.finditer(self.text):
+        for match in TOKEN.finditer(self.text, start):
             read[str(match.lastgroup)](match)
         self._break_numbers(len(self.text))
         while self.open:
