@@ -25,12 +25,19 @@ def surface_patches(points: NDArray, among: MaskImage, image_width: int) -> NDAr
     points: (h, w, 3) in the optical frame, metres; among: bool (h, w), the pixels that count, all with finite points.
     image_width: of the whole image that this is a crop of; windows are relative to it.
     """
-    scale = max(image_width / 640, 0.5)
+    numbers = np.zeros(among.shape, np.int32)
+    x, y, width, height = cv2.boundingRect(among.astype(np.uint8))
+    part = np.s_[y : y + height, x : x + width]
+    if among.any():
+        numbers[part] = _patches(points[part], among[part], max(image_width / 640, 0.5))
+    return numbers
+
+
+def _patches(points: NDArray, among: MaskImage, scale: float) -> NDArray[np.int32]:
     depth = np.where(among, points[..., 2], 0).astype(np.float32)
-    jump = jump_m(depth)
     cut = depth_jumps(depth, among) | _creases(points, depth, among, scale)
     numbers = cv2.connectedComponents((among & ~cut).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
-    return _regrown(numbers, among, depth, jump, round(REGROW_PX * scale))
+    return _regrown(numbers, among, depth, jump_m(depth), round(REGROW_PX * scale))
 
 
 def jump_m(depth: NDArray) -> NDArray[np.float32]:
@@ -60,12 +67,15 @@ def _creases(points: NDArray, depth: NDArray, among: MaskImage, scale: float) ->
         first, second = _pairs(dy, dx, 2 * reach)
         middle = _middle(among.shape, dy, dx, reach)
         along = points[second] - points[first]
-        length = np.linalg.norm(along, axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = np.einsum("hwc,hwc->hw", normals[first] - normals[second], along) / length
+            value = _dot(normals[first] - normals[second], along) / np.sqrt(_dot(along, along))
         value[~(np.isfinite(value) & among[first] & among[second])] = 0
         bend[middle] = np.maximum(bend[middle], value)
     return bend > MIN_CREASE
+
+
+def _dot(first: NDArray, second: NDArray) -> NDArray:
+    return np.einsum("hwc,hwc->hw", first, second)
 
 
 def _pairs(dy: int, dx: int, apart: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

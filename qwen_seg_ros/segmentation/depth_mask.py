@@ -138,8 +138,7 @@ def mask_from_depth(surfaces: Surfaces, box: Region, image_width: int, image_hei
     chosen, rest, agreement = _fitting(candidates, box.within(window).box)
     if agreement < MIN_AGREEMENT:
         return None
-    mask = np.isin(outer.patches, [patch.number for patch in chosen])
-    mask = _with_parts(mask, [outer.patches == patch.number for patch in rest], outer.depth_m)
+    mask = _with_parts(_of(outer.patches, chosen), rest, outer)
     sunken = float((outer.height_m < -2 * outer.clearance_m).sum() / outer.measured.sum())
     return DepthMask(window, _without_holes(mask, outer), agreement, sunken)
 
@@ -183,19 +182,30 @@ def _fitting(patches: list[_Patch], box: NDArray) -> tuple[list[_Patch], list[_P
     return chosen, rest, agreement
 
 
-def _with_parts(mask: MaskImage, others: list[MaskImage], depth_m: NDArray) -> MaskImage:
+def _with_parts(mask: MaskImage, others: list[_Patch], surfaces: Surfaces) -> MaskImage:
     """The mask with those other patches that are parts of the same object: small ones, and those embedded in it."""
-    limit, hull, whole = SMALL_SHARE * mask.sum(), _hull(mask), mask
-    for other in others:
-        if other.sum() < limit or ((other & hull).sum() > EMBEDDED_SHARE * other.sum() and _within(other, whole, depth_m)):
-            whole = whole | other
+    limit = SMALL_SHARE * np.count_nonzero(mask)
+    in_hull = np.bincount(surfaces.patches[_hull(mask)], minlength=int(surfaces.patches.max()) + 1)
+    whole = mask | _of(surfaces.patches, [patch for patch in others if patch.area_px < limit])
+    for patch in others:
+        if patch.area_px >= limit and in_hull[patch.number] > EMBEDDED_SHARE * patch.area_px:
+            part = surfaces.patches == patch.number
+            whole = whole | part if _within(part, whole, surfaces.depth_m) else whole
     return whole
+
+
+def _of(patches: NDArray[np.int32], chosen: list[_Patch]) -> MaskImage:
+    """The pixels of the chosen patches."""
+    keep = np.zeros(int(patches.max()) + 1, bool)
+    keep[[patch.number for patch in chosen]] = True
+    return keep[patches]
 
 
 def _hull(mask: MaskImage) -> MaskImage:
     """The convex hull of the mask's pixels."""
-    corners = cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8)))
-    return cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), corners, 1) > 0
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = cv2.convexHull(np.concatenate(outlines))
+    return cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), corners, (1,)) > 0
 
 
 def _within(patch: MaskImage, mask: MaskImage, depth_m: NDArray) -> bool:
