@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds mOSD/ and 6dof-graspnet/")
     parser.add_argument("--pictures", type=Path, help="write overlays of the worst and best masks to this folder")
     options = parser.parse_args()
-    console, own = Console(width=110), []
+    console, own = Console(width=130), []
     for name in SETS:
         pictures = read_pictures(options.data, name)
         if not pictures:
