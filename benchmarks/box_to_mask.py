@@ -8,7 +8,9 @@ FOLDER holds one folder per picture set, each with one folder per picture:
 camera.json: width, height, fx, fy, cx, cy and depth_unit_m (0.001 where absent); depth.png: uint16, 0 = no depth.
 Upstream: https://github.com/PointCloudLibrary/data folder segmentation/mOSD (Kinect, from the PCD files), and
 https://github.com/NVlabs/6dof-graspnet folder demo/data (RealSense, from the NPY files; the mask is the object's points
-in the picture, which leave out the bottom of a bowl and gaps in the depth).
+in the picture). Those points were cut off 8 mm above the table, so the masks lack every object's foot, and white_bowl and
+white_mug (a second white bowl) lack the floor that is plainly to be seen. These two count twice: as they are given, and with
+the floor, which is the convex hull of the mask.
 
 Jittered boxes have every side moved by a normal deviate of 5 % of the box's width or height. Settings were chosen on the pictures
 with even numbers. Times are per object and include the object's share of what is computed once per picture.
@@ -18,7 +20,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -44,6 +46,8 @@ from qwen_seg_ros.segmentation.rgb_mask import mask_from_colour
 
 SETS = {"mOSD": 2, "6dof-graspnet": 1}  # the first instance that is an object
 JITTER = 0.05
+GIVEN = "6dof-graspnet as given"
+WITHOUT_FLOOR = ("white_bowl", "white_mug")
 WORST = 8
 
 
@@ -94,6 +98,16 @@ def _read_picture(path: Path, place: int) -> Picture:
     digits = "".join(filter(str.isdigit, path.name))
     frame = Frame(read_rgb(next(path.glob("color.*"))), depth, camera)
     return Picture(path.parent.name, path.name, int(digits) if digits else place, frame, truths)
+
+
+def with_floors(pictures: list[Picture]) -> list[Picture]:
+    """The pictures, the truth of bowls without a floor replaced by its convex hull."""
+    return [replace(p, truths=[_hull(t) for t in p.truths]) if p.name in WITHOUT_FLOOR else p for p in pictures]
+
+
+def _hull(mask: MaskImage) -> MaskImage:
+    corners = cv2.convexHull(cv2.findNonZero(mask.astype(np.uint8)))
+    return cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), corners, (1,)) > 0
 
 
 Masks = list[tuple[MaskImage, float]]  # mask (H, W) and its confidence
@@ -271,19 +285,23 @@ def _drawn(score: Score) -> NDArray[np.uint8]:
     return np.hstack([draw_overlay(picture.frame.rgb, SegmentationResult("", Outcome.FOUND, (item,))) for item in shown])
 
 
+def _sets(data: Path) -> dict[str, list[Picture]]:
+    single = read_pictures(data, "6dof-graspnet")
+    return {"mOSD": read_pictures(data, "mOSD"), GIVEN: single, "6dof-graspnet, bowls with their floor": with_floors(single)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds mOSD/ and 6dof-graspnet/")
     parser.add_argument("--pictures", type=Path, help="write overlays of the worst and best masks to this folder")
     options = parser.parse_args()
     console, own = Console(width=130), []
-    for name in SETS:
-        pictures = read_pictures(options.data, name)
+    for title, pictures in _sets(options.data).items():
         if not pictures:
-            parser.error(f"{options.data / name} holds no pictures; see --help for the layout")
-        results = {method: scores(pictures, METHODS[method]) for method in track(METHODS, description=name, console=console)}
-        print_table(console, name, results)
-        own += results["this package"]
+            parser.error(f"{options.data} holds no pictures for {title}; see --help for the layout")
+        results = {method: scores(pictures, METHODS[method]) for method in track(METHODS, description=title, console=console)}
+        print_table(console, title, results)
+        own += results["this package"] if title != GIVEN else []
     print_calibration(console, own)
     if options.pictures:
         save_pictures(own, options.pictures)

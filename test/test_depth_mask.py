@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from synthetic import Shape, synthetic_scene
 
-from benchmarks.box_to_mask import mean_iou, read_pictures, scores, this_package
+from benchmarks.box_to_mask import Picture, mean_iou, read_pictures, scores, this_package, with_floors
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import MaskImage
@@ -222,9 +222,22 @@ def test_boxes_of_another_shape_are_refused() -> None:
         masks_in_boxes(frame, np.array([0.0, 0, 10, 10]))
 
 
-@pytest.mark.parametrize(("folder", "least_true", "least_jittered"), [("mOSD", 0.94, 0.93), ("6dof-graspnet", 0.965, 0.965)])
-def test_figures_on_real_pictures(folder: str, least_true: float, least_jittered: float) -> None:
+def real_pictures(folder: str) -> list[Picture]:
     if REAL is None or not (REAL / folder).is_dir():
         pytest.skip(f"real depth pictures: set QWEN_SEG_REALDATA to a folder that holds {folder}/")
-    results = scores(read_pictures(REAL, folder), this_package)
-    assert mean_iou(results, "true") > least_true and mean_iou(results, "jittered") > least_jittered
+    return read_pictures(REAL, folder)
+
+
+def test_figures_on_heaps_of_real_objects() -> None:
+    results = scores(real_pictures("mOSD"), this_package)
+    assert mean_iou(results, "true") > 0.945 and mean_iou(results, "jittered") > 0.935
+    sure = [score for score in results if score.confidence > 0.8]
+    assert len(sure) > 0.9 * len(results)
+    assert abs(np.mean([score.iou - score.confidence for score in sure])) < 0.03
+
+
+def test_figures_on_single_real_objects() -> None:
+    given = real_pictures("6dof-graspnet")
+    for pictures, least in ((given, 0.945), (with_floors(given), 0.97)):
+        results = scores(pictures, this_package)
+        assert mean_iou(results, "true") > least and mean_iou(results, "jittered") > least

@@ -28,6 +28,7 @@ FRONT_SHARE = 0.25  # and less than this of the touching border may stand out: t
 BORDER = np.ones((5, 5), np.uint8)
 MIN_PATCH_PX = 20
 MIN_COVERAGE = 0.5  # share of a box's pixels that must have depth
+RIM_GAP_PX = 9  # the rim of a bowl may miss this many pixels and still enclose its floor
 MAX_GAP_SHARE = 0.05  # of the mask: enclosed spots without depth are glossy places of the object
 FLOOR_M = 0.003  # enclosed pixels that lie this far above the table are the object's floor, lower ones the table in a handle
 TABLE_M = 0.008  # distance within which points count as the table while it is searched
@@ -228,16 +229,23 @@ def _without_holes(mask: MaskImage, surfaces: Surfaces) -> MaskImage:
 
     A hole that shows another patch or, like a handle's, the table stays open.
     """
-    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    filled = _filled(mask, mask, surfaces)
+    closed = cv2.morphologyEx(np.pad(filled.astype(np.uint8), RIM_GAP_PX), cv2.MORPH_CLOSE, np.ones((RIM_GAP_PX,) * 2, np.uint8))
+    return _filled(filled, closed[RIM_GAP_PX:-RIM_GAP_PX, RIM_GAP_PX:-RIM_GAP_PX] > 0, surfaces)
+
+
+def _filled(mask: MaskImage, outline: MaskImage, surfaces: Surfaces) -> MaskImage:
+    """The mask with the object's own holes in `outline` (mask closed or as it is) and what joins them to the mask."""
+    outside = np.pad(~outline, 1, constant_values=True).astype(np.uint8)
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
-    numbers = numbers[1:-1, 1:-1]
-    filled = mask.copy()
-    for number in range(2, count):  # 0 is the mask, 1 what is around it
+    filled, small = mask.copy(), MAX_GAP_SHARE * np.count_nonzero(mask)
+    for number in range(2, count):  # 0 is the outline, 1 what is around it
         x, y, width, height, size = stats[number]
-        crop = np.s_[max(0, y - 1) : y - 1 + height, max(0, x - 1) : x - 1 + width]
-        hole = numbers[crop] == number
-        if _own(surfaces.patches[crop][hole], surfaces.height_m[crop][hole], size < MAX_GAP_SHARE * stats[0, cv2.CC_STAT_AREA]):
-            filled[crop] |= hole
+        crop = np.s_[max(0, y - 1 - RIM_GAP_PX) : y + height + RIM_GAP_PX, max(0, x - 1 - RIM_GAP_PX) : x + width + RIM_GAP_PX]
+        hole = numbers[1:-1, 1:-1][crop] == number
+        if _own(surfaces.patches[crop][hole], surfaces.height_m[crop][hole], size < small):
+            near = cv2.dilate(hole.astype(np.uint8), np.ones((RIM_GAP_PX,) * 2, np.uint8)) > 0
+            filled[crop] |= hole | (near & outline[crop])
     return filled
 
 
