@@ -100,7 +100,9 @@ AROUND = [
     found("objects without commas", f"{MUG}\n{CAN}", ("mug", A, 0), ("can", B, 1)),
     found("object in an object", f'{BARE_MUG[:-1]},"color":{{"name":"red"}}}}', ("mug", A, None)),
 ]
+TWO_BOXES = '{"bbox_2d":[[10,20,300,400],[500,20,600,400]],"label":"mug","mask":'
 SPELLINGS = [
+    found("two labels: the key label counts", '[{"name":"kitchen","label":"mug","bbox_2d":[10,20,300,400]}]', ("mug", A, None)),
     found("other keys", '[{"bbox":[10,20,300,400],"name":"mug"}]', ("mug", A, None)),
     found("label first", '[{"label":"mug","bbox_2d":[10,20,300,400]}]', ("mug", A, None)),
     found("quotes of Python", "[{'bbox_2d': [10, 20, 300, 400], 'label': 'dog's mug'}]", ("dog's mug", A, None)),
@@ -111,7 +113,7 @@ SPELLINGS = [
     found("box in a list", '[{"bbox_2d":[[10,20,300,400]],"label":"mug"}]', ("mug", A, None)),
     found(
         "several boxes of a label",
-        f'[{{"bbox_2d":[[10,20,300,400],[500,20,600,400]],"label":"mug","mask":"{MASK}{MASK}"}}]',
+        f'[{TWO_BOXES}"{MASK}{MASK}"}}]',
         ("mug", A, 0),
         ("mug", B, 1),
     ),
@@ -181,6 +183,14 @@ CUT = [
         note="no mask",
     ),
     found("line break in a label", '[{"bbox_2d":[10,20,300,400],"label":"red\nmug"}]', ("red mug", A, None)),
+    found(
+        "brace forgotten, no token of its own",
+        f"[{BARE_MUG[:-1]},{CAN},{MUG.replace('10,', '30,')}]",
+        ("mug", A, None),
+        ("can", B, 0),
+        ("mug", (30, 20, 300, 400), 1),
+        note="1 of 3 instances have no mask token",
+    ),
     found("a broken entry between", f'[{MUG},{{"bbox_2d":[}},{CAN}]', ("mug", A, 0), ("can", B, 1), note="four numbers"),
 ]
 TOKENS = [
@@ -192,6 +202,7 @@ TOKENS = [
     found("two tokens in an entry", f"[{MUG.replace(MASK, MASK * 2)},{CAN}]", ("mug", A, 0), ("can", B, 2), note="1 of 3"),
     found("token behind the entry", f"{BARE_MUG}{MASK}", ("mug", A, 0)),
     found("token in the label", f'[{{"bbox_2d":[10,20,300,400],"label":"mug {MASK}"}},{CAN}]', ("mug", A, 0), ("can", B, 1)),
+    found("token behind an object in the entry", BARE_MUG[:-1] + f',"a":{{"name":"b"}},"mask":"{MASK}"}}', ("mug", A, 0)),
     found("token in label and mask", f"[{MUG.replace('mug', 'mug <mask_token>')}]", ("mug", A, 1), note="1 of 2 mask tokens"),
     found("entry with a token and no box", f'[{{"label":"x","mask":"{MASK}"}},{MUG}]', ("mug", A, 1), note="four numbers"),
     found(
@@ -212,6 +223,7 @@ TEXT_MASKS = [
     unreadable("Text4Seg, unreadable", "<seg>mug mug mug</seg>", note="mask text that cannot be read"),
     found("bricks in an entry", f"[{MUG.replace(MASK, '<seg>a3p7/b2p4</seg>')}]", ("mug", A, "text")),
     found("bricks, cut off", f"[{MUG.replace(MASK, '<seg>a3p7/b2p')[:-2]}", ("mug", A, "text"), note="cut off"),
+    found("bricks for two boxes", f'[{TWO_BOXES}"<seg>p4</seg>"}}]', ("mug", A, "text"), ("mug", B, None)),
     found("grid in an entry", f"[{MUG.replace(MASK, GRID_TEXT)}]", ("mug", A, "text")),
     found("grid in an entry, escaped", f"[{MUG.replace(MASK, json.dumps(GRID_TEXT)[1:-1])}]", ("mug", A, "text")),
 ]
@@ -232,6 +244,8 @@ WORDS = [
     unreadable("the picture is missing", "I cannot see the image. There is no image attached."),
     unreadable("an unsure sentence", "There is no doubt that the mug stands left of the can."),
     unreadable("also says what is there", "There is a mug, but there is no handle."),
+    unreadable("a denial somewhere in long prose", "There is no handle. " + "It stands next to the can. " * 20),
+    unreadable("None, and far behind it more", "None" + " " * 900 + "taller than the mug beside the can"),
     unreadable("no text", ""),
     unreadable("prose", "The mug stands to the left of the can."),
     unreadable("open brackets only", "[" * 5000),

@@ -19,7 +19,6 @@ KINDS = {
 EMPTY_WORDS = {"null", "none"}
 NUMBER_WORDS = {"nan": math.nan, "infinity": math.inf, "inf": math.inf}
 MAX_DEPTH = 32  # braces inside braces
-MAX_NUMBER_CHARACTERS = 40
 
 # A string ends at its quote, and where the quote is missing before a line or an object that goes on with JSON. All
 # alternatives are disjoint and the closing quote is optional, so matching never steps back.
@@ -148,7 +147,7 @@ class _Scanner:
         if COLON.match(self.text, match.end()):
             self._key(_unescaped(body[:80]), match.start())
         elif self.numbers is not None and NUMBER.fullmatch(body.strip()):
-            self.numbers.group.append(_number(body))
+            self.numbers.group.append(float(body))
         else:
             self._break_numbers(match.start())
             closed = match.end() > match.end(str(match.lastgroup))
@@ -156,9 +155,9 @@ class _Scanner:
 
     def _number(self, match: re.Match[str]) -> None:
         if self.numbers is not None:
-            self.numbers.group.append(_number(match[0]))
+            self.numbers.group.append(float(match[0]))
         else:
-            self._value(match[0][:MAX_NUMBER_CHARACTERS])
+            self._value(match[0])
 
     def _word(self, match: re.Match[str]) -> None:
         word = match[0].lower()
@@ -277,18 +276,13 @@ class _Scanner:
         self.kind = ""
 
     def _box_in_string(self, entry: RawEntry, value: str) -> None:
-        numbers = [_number(n) for n in NUMBER.findall(value)] if NUMBERS_ONLY.fullmatch(value) else []
+        numbers = [float(n) for n in NUMBER.findall(value)] if NUMBERS_ONLY.fullmatch(value) else []
         if len(numbers) == 4:
             entry.boxes.append(numbers)
         elif value.strip().lower() in EMPTY_WORDS or value.strip() in ("", "[]"):
             entry.empty_box = True
         else:
             entry.box_text = value[:60]
-
-
-def _number(written: str) -> float:
-    written = written.strip()
-    return float(written) if len(written) <= MAX_NUMBER_CHARACTERS else math.inf
 
 
 def _unescaped(body: str) -> str:
