@@ -4,7 +4,7 @@ The description, range and choices it carries serve the checks here and the gene
 (`qwen_seg_ros.settings` gathers all stages in one tree).
 """
 
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, field, fields, is_dataclass
 from typing import Any
 
 from qwen_seg_ros.errors import SettingsError
@@ -24,7 +24,9 @@ def check(settings: Any) -> None:
         SettingsError: naming the setting, the value given and what would be allowed.
     """
     for item in fields(settings):
-        check_value(item.name, getattr(settings, item.name), item)
+        value = getattr(settings, item.name)
+        if not is_dataclass(value):  # a branch of the tree checks itself
+            check_value(item.name, value, item)
 
 
 def check_value(name: str, value: Any, item: Any) -> None:

@@ -1,70 +1,41 @@
-"""The training loop on four drawn pictures in the format of a shard."""
+"""The training loop with the embedded recipe on drawn pictures: what a batch holds, what is learnt, what resuming gives."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from shards import write_shard
 
+from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.model import checkpoint, prompts
-from qwen_seg_ros.offline.sim.scene import ObjectRecord
-from qwen_seg_ros.offline.training.batch import IGNORE, Batch, quantised
-from qwen_seg_ros.offline.training.corpus import corpus
-from qwen_seg_ros.offline.training.loop import Stream, Trainer, TrainSettings
-from qwen_seg_ros.offline.training.samples import list_views, samples, visible
-from qwen_seg_ros.offline.training.tokenizer import build_tokenizer
+from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
+from qwen_seg_ros.offline.data.samples import Sample, augment, list_views, load_view, visible
+from qwen_seg_ros.offline.training.answers import AnswerWriter, quantised
+from qwen_seg_ros.offline.training.batch import IGNORE, Batch, padded
+from qwen_seg_ros.offline.training.loop import Places, Trainer, rate_share
+from qwen_seg_ros.offline.training.recipe import RECIPES, Recipe, load_recipe
+from qwen_seg_ros.settings import updated
 
-OBJECTS = (
-    ("red mug", "red", "mug", (200, 30, 30)),
-    ("blue can", "blue", "can", (30, 60, 200)),
-    ("green box", "green", "box", (30, 170, 60)),
-)
-WIDTH, HEIGHT = 320, 240
+QUICK = {"steps": 6, "batch": 2, "questions": 2, "rate": 1e-3, "warmup": 1, "masks_from": 0, "workers": 0, "cooldown": 0}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One shard: plain rectangles on a plain ground, four views."""
-    folder = tmp_path_factory.mktemp("data")
-    shard, rng = folder / "shard_00000", np.random.default_rng(0)
-    shard.mkdir()
-    lines = [_write_view(shard, f"{n:07d}", rng) for n in range(4)]
-    (shard / "meta.jsonl").write_text("\n".join(lines) + "\n")
-    (shard / "done").touch()
-    return folder
-
-
-def _write_view(shard: Path, name: str, rng: np.random.Generator) -> str:
-    rgb, ids, records = np.full((HEIGHT, WIDTH, 3), 140, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8), []
-    for number, (words, colour, category, paint) in enumerate(OBJECTS, 1):
-        x, y = 100 * (number - 1) + int(rng.integers(10, 40)), int(rng.integers(40, 130))
-        box = (x, y, x + 50, y + 60)
-        rgb[y : y + 60, x : x + 50], ids[y : y + 60, x : x + 50] = paint, number
-        sizes = ((0, 0, 0), (0.1, 0.1, 0.1), 0.7 + 0.1 * number)
-        record = ObjectRecord(number, words, words, colour, category, (), box, 3000, *sizes)
-        records.append(record.to_dict())
-    cv2.imwrite(str(shard / f"{name}.jpg"), rgb[..., ::-1])
-    cv2.imwrite(str(shard / f"{name}_ids.png"), ids)
-    return json.dumps({"name": name, "objects": records})
+    return write_shard(tmp_path_factory.mktemp("data"), views=4)
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    return build_tokenizer(corpus(scenes=50))
+def recipe() -> Recipe:
+    return updated(load_recipe("embedded"), {**QUICK, "vision_steps": 0, "save_every": 100})
 
 
 @pytest.fixture(scope="module")
-def settings(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
-    return TrainSettings(data, tmp_path_factory.mktemp("run"), batch=2, questions=2, rate=1e-3, warmup=1, masks_from=0)
-
-
-@pytest.fixture(scope="module")
-def trained(settings: TrainSettings, tokenizer) -> tuple[Trainer, Batch, list[dict]]:
+def trained(recipe: Recipe, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Batch, list[dict]]:
     """After six steps on one batch, saved."""
-    trainer = Trainer(settings, tokenizer)
-    batch = next(iter(Stream(settings, trainer.batcher, 0)))
+    trainer = Trainer(recipe, Places(tmp_path_factory.mktemp("run"), data))
+    batch = next(iter(next(trainer._phases())))
     terms = [trainer._update(batch) for _ in range(6)]
     trainer.save()
     return trainer, batch, terms
@@ -87,25 +58,13 @@ def test_loss_falls_in_every_part_that_is_learnt_first(trained) -> None:
     assert all(torch.isfinite(value).all() for term in terms for value in term.values())
 
 
-def test_resuming_finds_the_same_step_weights_and_optimisers(trained, settings: TrainSettings, tokenizer) -> None:
-    trainer, _, _ = trained
-    resumed = Trainer(settings, tokenizer)
-    resumed.resume()
-    assert resumed.step == trainer.step == 6
-    for modules in ((trainer.model, resumed.model), (trainer.helpers, resumed.helpers)):
-        for (name, first), (_, second) in zip(*(m.state_dict().items() for m in modules), strict=True):
-            assert torch.equal(first, second), name
-    for first, second in zip(trainer.optimisers, resumed.optimisers, strict=True):
-        mine, theirs = ([v for s in o.state_dict()["state"].values() for v in s.values()] for o in (first, second))
-        assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(mine, theirs, strict=True))
-
-
-def test_a_saved_model_answers_as_the_one_in_memory(trained, settings: TrainSettings) -> None:
+def test_a_saved_model_answers_as_the_one_in_memory(trained) -> None:
     trainer, batch, _ = trained
-    model, tokenizer, processor = checkpoint.load(str(settings.out / "model"))
-    assert len(tokenizer) == len(trainer.tokenizer)
-    assert processor == trainer.processor
-    assert torch.equal(logits_of(model, batch.image, processor), logits_of(trainer.model, batch.image, processor))
+    model, tokenizer, processor = checkpoint.load(str(trainer.places.out / "model"))
+    assert len(tokenizer) == len(trainer.student.tokenizer) and processor == trainer.student.processor
+    mine = logits_of(trainer.student.model, batch.image, processor)
+    assert torch.equal(logits_of(model, batch.image, processor), mine)
+    assert model.config.box_step == 10
 
 
 def test_masks_and_boxes_of_a_batch_belong_to_the_mask_tokens(trained) -> None:
@@ -124,40 +83,145 @@ def test_masks_and_boxes_of_a_batch_belong_to_the_mask_tokens(trained) -> None:
 def test_a_question_does_not_see_the_others(trained) -> None:
     """Two questions of one picture: no token of one may attend to a token of the other, all attend to the picture."""
     trainer, batch, _ = trained
-    ends = (batch.labels[0] == trainer.tokenizer.eos_token_id).nonzero()[:, 0]
+    ends = (batch.labels[0] == trainer.student.tokenizer.eos_token_id).nonzero()[:, 0]
     assert len(ends) == 2
     allowed = batch.attention[0, 0]
     first, second = int(ends[0]), int(ends[1])
     assert not allowed[second, first]
-    image = batch.input_ids[0] == trainer.model.config.image_token_id
+    image = batch.input_ids[0] == trainer.student.model.config.image_token_id
     assert allowed[second, image].all() and allowed[first, image].all()
     assert not torch.triu(allowed, 1).any()
 
 
 def test_the_answer_is_learnt_to_its_last_token_and_nothing_of_the_question(trained) -> None:
     trainer, batch, _ = trained
-    learnt = batch.labels[0][batch.labels[0] != IGNORE].tolist()
-    text = trainer.tokenizer.decode(learnt)
+    learnt = batch.labels[0][batch.labels[0] != IGNORE]
+    text = trainer.student.tokenizer.decode(learnt.tolist())
     assert text.count("<|im_end|>") == 2
     assert prompts.QUESTION_HEAD not in text
+    assert trainer.batcher.mask_token in batch.labels and (batch.weights[batch.labels != IGNORE] > 0).all()
+
+
+def state_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in trainer.objective.state_dict().items()}
+
+
+@pytest.mark.parametrize("vision_steps", [0, 3], ids=["all parts", "the tower first"])
+def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(recipe, data, tmp_path, vision_steps) -> None:
+    steps = replace(recipe, steps=4, vision_steps=vision_steps, vision_batch=2, schedule="cosine", save_every=2)
+    straight = Trainer(steps, Places(tmp_path / "straight", data))
+    straight.train()
+    broken = Trainer(steps, Places(tmp_path / "broken", data))
+    for batch in next(broken._phases()):
+        broken._update(batch)
+        if broken.step == 2:
+            break
+    broken.save()
+    broken._update(batch)  # lost: the run is killed before it saves again
+    resumed = Trainer(steps, Places(tmp_path / "broken", data))
+    resumed.train()
+    assert resumed.step == straight.step == 4
+    mine, theirs = state_of(straight), state_of(resumed)
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def test_plain_questions_are_asked_and_answered_without_masks(trained, data) -> None:
+    trainer, _, _ = trained
+    shard, line = list_views(data)[0]
+    rgb, ids, objects = load_view(shard, line)
+    batch = trainer.batcher([Sample(rgb, ids, objects, (PlainQuestion("How many mugs are there?", "There is one mug."),))])
+    learnt = trainer.student.tokenizer.decode(batch.labels[0][batch.labels[0] != IGNORE].tolist())
+    assert learnt == "there is one mug.<|im_end|>" and len(batch.mask_at) == 0
+    terms = trainer.objective(batch)
+    assert torch.isfinite(terms["total"]) and "bce" not in terms
+
+
+def test_padding_moves_nothing() -> None:
+    rng = np.random.default_rng(0)
+    rgb, ids = rng.integers(0, 255, (300, 100, 3), dtype=np.uint8), np.zeros((300, 100), np.uint8)
+    sample = padded(Sample(rgb, ids, (), ()), 320, 400)
+    assert sample.rgb.shape == (320, 400, 3) and np.array_equal(sample.rgb[:300, :100], rgb)
+    assert padded(Sample(rgb, ids, (), ()), 150, 400).rgb.shape == (150, 400, 3)
 
 
 @pytest.mark.parametrize(("box", "grid"), [
     ((0, 0, 1, 1), (0, 0, 1000, 1000)),
     ((0.104, 0.2, 0.306, 0.5), (100, 200, 310, 500)),
     ((0.5, 0.5, 0.501, 0.5), (500, 500, 510, 510)),  # never without area
-])
+    ((1.0, 0.999, 1, 1), (990, 990, 1000, 1000)),  # never outside the grid
+])  # fmt: skip
 def test_boxes_are_written_in_steps_of_ten(box: tuple, grid: tuple) -> None:
-    assert quantised(np.array(box, np.float32)) == grid
+    assert quantised(np.array(box, np.float32), 10) == grid
 
 
-def test_one_pass_without_training_repeats(data: Path) -> None:
-    passes = [list(samples(data, 3, seed=1, train=False)) for _ in range(2)]
-    assert [s.questions for s in passes[0]] == [s.questions for s in passes[1]]
-    assert len(passes[0]) == len(list_views(data)) == 4
+@pytest.mark.parametrize("answers", ["mask_token", "boxes", "text4seg", "text4seg++"])
+def test_what_is_taught_is_read_as_the_truth(answers, data) -> None:
+    from qwen_seg_ros.geometry.mask import mask_iou
+    from qwen_seg_ros.model.text_masks import text_mask_in_image
+    from qwen_seg_ros.offline.data.expressions import Expression
+    from qwen_seg_ros.segmentation.answer import parse_answer
+
+    shard, line = list_views(data)[0]
+    rgb, ids, objects = load_view(shard, line)
+    question = Expression("the mug, the can and the hammer", "several", (("mug", (1,)), ("can", (2,)), ("hammer", ())))
+    sample = Sample(rgb, ids, objects, (question,))
+    boxes = {o.id: np.array(o.box_px, np.float32) / np.array([320, 240] * 2, np.float32) for o in objects}
+    written = AnswerWriter(answers)(question, sample, boxes)
+    parsed = parse_answer(written.answer, question.text)
+    entries = {e.phrase: e for e in parsed.entries}
+    assert set(entries) == {"mug", "can"}
+    if answers != "text4seg":  # an image-wise text has no way to say that a phrase is absent
+        assert parsed.absent == ("hammer",)
+    assert [e.mask_index is not None for e in parsed.entries] == [answers == "mask_token"] * 2
+    if answers.startswith("text4seg"):
+        for phrase, number in (("mug", 1), ("can", 2)):
+            box = np.array(entries[phrase].box_grid, np.float32) / 1000 * np.array([320, 240] * 2, np.float32)
+            mask = text_mask_in_image(entries[phrase].mask_text, box, 240, 320, phrase)
+            assert mask_iou(mask, ids == number) > (0.65 if answers == "text4seg" else 0.9)
 
 
 def test_augmented_truth_is_measured_anew(data: Path) -> None:
-    stream = samples(data, 3, seed=2)
-    for sample in (next(stream) for _ in range(12)):
-        assert visible(sample.objects, sample.ids) == sample.objects
+    for index, view in enumerate(list_views(data) * 3):
+        rgb, ids, objects = load_view(*view)
+        _, moved = augment(rgb, ids, np.random.default_rng(index))
+        seen = visible(objects, moved)
+        assert visible(seen, moved) == seen and all(o.pixels == int((moved == o.id).sum()) for o in seen)
+
+
+def test_schedules() -> None:
+    cosine = Recipe(steps=100, warmup=10, schedule="cosine")
+    assert [round(rate_share(cosine, s), 3) for s in (0, 9, 50, 99)] == [0.1, 0.98, 0.5, 0.0]
+    constant = Recipe(steps=100, warmup=10, schedule="constant", cooldown=20)
+    assert [rate_share(constant, s) for s in (50, 79, 90, 99)] == [1.0, 1.0, 0.5, 0.05]
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+def test_recipes_of_the_package_are_valid_and_short(name) -> None:
+    load_recipe(name)
+    assert len((RECIPES / f"{name}.yaml").read_text().splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"base": "x", "lora_rank": 8}, "LoRA .* needs language_rate 0, no helper losses and store: difference"),
+        ({"picture_height": 480}, "go together"),
+        ({"store": "difference"}, "has nothing to differ from; set store: whole"),
+        ({"vision_steps": 3}, "give these losses a weight"),
+        ({"rate": "fast"}, "rate must be a float, got 'fast'"),
+        ({"stepps": 3}, "stepps"),
+    ],
+)
+def test_recipes_that_make_no_sense_are_refused(values, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        updated(Recipe(), values)
+
+
+def test_a_recipe_that_is_not_there_says_which_are() -> None:
+    with pytest.raises(SettingsError, match="neither one of embedded, stage1, stage2 nor a YAML file"):
+        load_recipe("stage3")
+
+
+def test_a_mix_without_its_pictures_says_which_option(recipe, tmp_path) -> None:
+    with pytest.raises(SettingsError, match="asks for segmentation pictures: name their folder with --data"):
+        Trainer(recipe, Places(tmp_path)).train()

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from qwen_seg_ros.cli.options import assignments
 from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,41 +61,40 @@ def evaluate(
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="folder of rendered shards")],
     out: Annotated[Path, typer.Option(help="folder of the run; a run found there is continued")],
-    steps: Annotated[int, typer.Option(min=1, help="step at which training ends, steps of earlier calls included")] = 20_000,
-    cooldown: Annotated[int, typer.Option(min=0, help="last steps over which the rate falls to zero")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="pictures a step")] = 8,
-    questions: Annotated[int, typer.Option(min=1, help="questions a picture")] = 6,
-    rate: Annotated[float, typer.Option(help="learning rate of the matrices (Muon); half of it for the rest (AdamW)")] = 2e-3,
-    masks_from: Annotated[int, typer.Option(min=0, help="step at which the mask decoder joins in")] = 600,
-    vision_only: Annotated[bool, typer.Option(help="train the vision tower alone on words and corners")] = False,
-    save_every: Annotated[int, typer.Option(min=1, help="steps between snapshots in OUT/model")] = 250,
-    seed: Annotated[int, typer.Option(help="of weights and questions")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="processes that prepare pictures")] = 1,
-    init: Annotated[Path | None, typer.Option(help="model folder to start a new run from")] = None,
+    recipe: Annotated[str, typer.Option(help="stage1, stage2, embedded, or a YAML file")] = "embedded",
+    data: Annotated[Path | None, typer.Option(help="folder of rendered shards (qwen-seg simulate --data)")] = None,
+    user_data: Annotated[Path | None, typer.Option(help="your own pictures, JSONL: docs/training_data.md")] = None,
+    held_out: Annotated[Path | None, typer.Option(help="shards not trained on: loss of plain answers before and after")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="a value of the recipe, e.g. losses.bce=1; may be repeated")
+    ] = None,
     export: Annotated[Path | None, typer.Option(help="write the result here in bfloat16, as a checkpoint to ship")] = None,
+    show: Annotated[bool, typer.Option("--show", help="print the recipe with every value and what it means, and end")] = False,
 ) -> None:
-    """Train the small embedded model, or continue; OUT/model is a checkpoint that every other command takes."""
-    from qwen_seg_ros.offline.training.loop import Trainer, TrainSettings, export_checkpoint
-    from qwen_seg_ros.offline.training.tokenizer import tokenizer_of_run
+    """Train by a recipe, or continue; OUT/model is a checkpoint that every other command takes.
 
-    settings = TrainSettings(
-        data,
-        out,
-        steps,
-        cooldown,
-        batch,
-        questions,
-        rate,
-        masks_from=masks_from,
-        vision_only=vision_only,
-        save_every=save_every,
-        seed=seed,
-        workers=workers,
-        init=init,
-    )
-    Trainer(settings, tokenizer_of_run(out / "tokenizer", init)).train()
+    [bold]Examples[/bold]
+
+      qwen-seg train --recipe stage1 --show --out x
+
+      accelerate launch -m qwen_seg_ros.cli train --recipe stage1 --data SHARDS --out .train/stage1
+
+      qwen-seg train --recipe stage2 --set base=.train/stage1/model --data SHARDS --held-out OTHERS --out .train/stage2
+    """
+    from qwen_seg_ros.offline.training.recipe import load_recipe
+    from qwen_seg_ros.settings import to_yaml, updated
+
+    chosen = updated(load_recipe(recipe), assignments(values or []))
+    if show:
+        print(to_yaml(chosen))
+        return
+    try:
+        from qwen_seg_ros.offline.training.loop import Places, Trainer, export_checkpoint
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed; pip install 'qwen-seg-ros[train]'") from error
+
+    Trainer(chosen, Places(out, data, user_data, held_out)).train()
     if export:
         export_checkpoint(out / "model", export)
 

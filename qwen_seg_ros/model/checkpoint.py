@@ -55,6 +55,13 @@ def save_difference(
     save_processing(folder, tokenizer, processor)
 
 
+def copy_difference(folder: Path, target: Path, dtype: torch.dtype) -> None:
+    """A checkpoint that stores a difference, in another number format."""
+    processor = load_processor(str(folder))
+    config = read_config(str(folder))
+    save_difference(target, Difference.load(folder).to(dtype), config, AutoTokenizer.from_pretrained(folder), processor)
+
+
 def save_processing(folder: Path, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor) -> None:
     tokenizer.save_pretrained(folder)
     fields = {

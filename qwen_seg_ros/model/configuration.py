@@ -40,7 +40,8 @@ class Qwen3VLSegConfig(Qwen3VLConfig):
     """A plain Qwen3-VL configuration is read as one without a decoder that answers with boxes.
 
     mask_decoder: dict of MaskDecoderConfig, None = no decoder. mask_token_id, reject_token_id: ids of the new tokens.
-    answer_format: one of ANSWER_FORMATS, None = what the tokens allow. base_checkpoint, base_fingerprint: the model this one
+    answer_format: one of ANSWER_FORMATS, None = what the tokens allow. box_step: boxes are written in these steps of the 0..1000
+    grid. base_checkpoint, base_fingerprint: the model this one
     was trained from, when its folder stores only what differs from it (see `model.difference`).
     """
 
@@ -50,6 +51,7 @@ class Qwen3VLSegConfig(Qwen3VLConfig):
     mask_token_id: int | None = None
     reject_token_id: int | None = None
     answer_format: str | None = None
+    box_step: int = 1
     base_checkpoint: str | None = None
     base_fingerprint: str | None = None
 

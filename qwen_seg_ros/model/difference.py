@@ -67,6 +67,14 @@ class Difference:
             parameter = _parameter(parameters, name, (len(b), a.shape[1]))
             parameter.copy_(parameter.float() + b.float() @ a.float())
 
+    def to(self, dtype: torch.dtype) -> "Difference":
+        """The same in another number format."""
+        return Difference(
+            {name: tensor.to(dtype) for name, tensor in self.whole.items()},
+            {name: (at, rows.to(dtype)) for name, (at, rows) in self.rows.items()},
+            {name: (a.to(dtype), b.to(dtype)) for name, (a, b) in self.low_rank.items()},
+        )
+
     def names(self) -> set[str]:
         return {*self.whole, *self.rows, *self.low_rank}
 

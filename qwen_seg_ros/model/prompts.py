@@ -7,11 +7,14 @@ write masks are asked for boxes only, in the wording Qwen3-VL's own grounding ex
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 MASK_START, MASK_TOKEN, MASK_END, REJECT_TOKEN = "<mask_start>", "<mask_token>", "<mask_end>", "<|rej|>"
 SEGMENTATION_TOKENS = (MASK_START, MASK_TOKEN, MASK_END, REJECT_TOKEN)
+
+CONTROL = re.compile(r"<\|[^<>|]{1,40}\|>|</?seg>|<mask_(?:start|token|end)>")
 
 QUESTION_HEAD = 'Locate and segment every object that the instruction "'
 QUESTION_TAIL = '" asks for, report bbox coordinates and masks in JSON format.'
@@ -20,6 +23,10 @@ BOXES_TAIL = (
     '" asks for, report bbox coordinates in JSON format, one entry {"bbox_2d": [x1, y1, x2, y2], "label": "..."} for each '
     "object. If there is no such object in the image, answer []."
 )
+TEXT_TAILS = {
+    "text4seg": '" asks for, report the segmentation mask of the image as text.',
+    "text4seg++": '" asks for, report bbox coordinates and masks as text in JSON format.',
+}
 BOX_KEY, LABEL_KEY_AFTER_BOX, LABEL_KEY, MASK_KEY, ENTRY_END = '{"bbox_2d":[', '],"label":"', '{"label":"', '","mask":"', '"}'
 
 IMAGE_PREFIX = "<|im_start|>user\n<|vision_start|>{image}<|vision_end|>"
@@ -35,17 +42,27 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of an answer: a phrase with its box on the 0..1000 grid, or without a target (box None)."""
+    """One line of an answer: a phrase with its box on the 0..1000 grid, or without a target (box None).
+
+    mask: what stands for the mask, the mask token or the mask as text; None leaves it out.
+    """
 
     phrase: str
     box_grid: tuple[int, int, int, int] | None
+    mask: str | None = f"{MASK_START}{MASK_TOKEN}{MASK_END}"
+
+
+def plain(text: str) -> str:
+    """Without special tokens: words of a user must not open a turn, reject a phrase or ask for a mask."""
+    return CONTROL.sub(" ", text)
 
 
 def question(instruction: str, answers: str = "mask_token") -> str:
     """The user turn after the image; `answers` is the model's answer format."""
+    instruction = plain(instruction)
     if answers == "boxes":
         return f"{BOXES_HEAD}{instruction}{BOXES_TAIL}"
-    return f"{QUESTION_HEAD}{instruction}{QUESTION_TAIL}"
+    return f"{QUESTION_HEAD}{instruction}{TEXT_TAILS.get(answers, QUESTION_TAIL)}"
 
 
 def conversation_tail(instruction: str, answers: str = "mask_token") -> str:
@@ -59,8 +76,9 @@ def write_answer(entries: Sequence[Entry]) -> str:
 
 
 def _write_entry(entry: Entry) -> str:
-    phrase = json.dumps(entry.phrase, ensure_ascii=False)[1:-1]
+    phrase = json.dumps(plain(entry.phrase), ensure_ascii=False)[1:-1]
     if entry.box_grid is None:
         return f"{LABEL_KEY}{phrase}{MASK_KEY}{REJECT_TOKEN}{ENTRY_END}"
     corners = ",".join(str(int(v)) for v in entry.box_grid)
-    return f"{BOX_KEY}{corners}{LABEL_KEY_AFTER_BOX}{phrase}{MASK_KEY}{MASK_START}{MASK_TOKEN}{MASK_END}{ENTRY_END}"
+    mask = "" if entry.mask is None else f"{MASK_KEY}{entry.mask}"
+    return f"{BOX_KEY}{corners}{LABEL_KEY_AFTER_BOX}{phrase}{mask}{ENTRY_END}"

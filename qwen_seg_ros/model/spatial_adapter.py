@@ -37,5 +37,17 @@ class SpatialAdapter(nn.Module):
     def forward(self, levels_BCHW: list[Tensor], top_BCHW: Tensor, text_BHWC: Tensor) -> Tensor:
         maps = [inject(level) for inject, level in zip(self.levels, levels_BCHW, strict=True)]
         fused_BDHW = self.fuse(torch.cat([*maps, self.top(top_BCHW)], dim=1))
-        position = F.interpolate(self.position, fused_BDHW.shape[-2:], mode="bilinear", align_corners=True)
-        return self.text(text_BHWC).permute(0, 3, 1, 2) + fused_BDHW + position
+        return self.text(text_BHWC).permute(0, 3, 1, 2) + fused_BDHW + resampled(self.position, *fused_BDHW.shape[-2:])
+
+
+def resampled(table_1DGG: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, corners on corners, (1, D, height, width). As matrix products, because the gradient of torch's own
+    interpolation is not the same twice on several CPU threads."""
+    rows, cols = (_linear_weights(table_1DGG, n, size) for n, size in ((height, -2), (width, -1)))
+    return rows @ table_1DGG @ cols.T
+
+
+def _linear_weights(table: Tensor, places: int, dim: int) -> Tensor:
+    cells = table.shape[dim]
+    at = torch.linspace(0, cells - 1, places, device=table.device)
+    return (1 - (at[:, None] - torch.arange(cells, device=table.device)).abs()).clamp(min=0).to(table.dtype)

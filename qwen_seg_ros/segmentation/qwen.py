@@ -16,6 +16,7 @@ from qwen_seg_ros.geometry.box import GRID, grid_to_pixels, grown
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.model import checkpoint
 from qwen_seg_ros.model.engine import Answer, EncodedImage, Engine
+from qwen_seg_ros.model.text_masks import text_mask_in_image
 from qwen_seg_ros.segmentation.answer import AnswerEntry, ParsedAnswer, parse_answer
 from qwen_seg_ros.segmentation.box_masks import BoxMask, masks_in_boxes
 from qwen_seg_ros.segmentation.instruction import Instruction
@@ -166,8 +167,6 @@ def _cut(mask: MaskImage, box: BoxPx) -> CroppedMask:
 
 def _written(text: str, entry: AnswerEntry, box: BoxPx, frame: Frame) -> BoxMask:
     """The mask that the model wrote as text."""
-    from qwen_seg_ros.model.text_masks import text_mask_in_image
-
     mask = text_mask_in_image(text, box, frame.height, frame.width, entry.phrase)
     return BoxMask(CroppedMask.from_full(mask), TEXT_CONFIDENCE, "text")
 

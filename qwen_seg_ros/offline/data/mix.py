@@ -19,8 +19,8 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.data.expressions import Expression
 from qwen_seg_ros.offline.data.plain_questions import PlainQuestion, plain_questions
 from qwen_seg_ros.offline.data.reasoning import pick_reasoning
+from qwen_seg_ros.offline.data.samples import Sample, augment, evenly, list_views, load_view, pick_questions, visible
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
-from qwen_seg_ros.offline.training.samples import Sample, augment_marked, evenly, list_views, load_view, pick_questions, visible
 
 KINDS = ("segmentation", "general", "reasoning")
 RECIPE = {"segmentation": 3, "general": 1, "reasoning": 2}  # stage 2 of arXiv 2605.07141
@@ -121,11 +121,10 @@ class RenderedPictures:
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample | None:
         rgb, ids, objects = load_view(*self.views[index])
-        repeated: frozenset[int] = frozenset()
         if self.train:
-            rgb, ids, repeated = augment_marked(rgb, ids, rng)
+            rgb, ids = augment(rgb, ids, rng)
         seen = visible(objects, ids)
-        asked = self._ask(objects, seen, ids, repeated, rng) if seen else ()
+        asked = self._ask(objects, seen, ids, rng) if seen else ()
         return Sample(rgb, ids, seen, asked) if asked else None
 
     def _ask(
@@ -133,12 +132,11 @@ class RenderedPictures:
         objects: tuple[ObjectRecord, ...],
         seen: tuple[ObjectRecord, ...],
         ids: np.ndarray,
-        repeated: frozenset[int],
         rng: np.random.Generator,
     ) -> tuple[Expression | PlainQuestion, ...]:
         if self.kind == "segmentation":
             return pick_questions(seen, ids.shape[1], self.questions, rng)
-        doubtful = doubtful_objects(objects, seen, ids, repeated)
+        doubtful = doubtful_objects(objects, seen, ids)
         if doubtful is None:
             return ()
         clear = tuple(o for o in seen if o not in doubtful)
@@ -154,11 +152,11 @@ def rendered_sources(folder: Path, questions: int, train: bool = True) -> dict[s
 
 
 def doubtful_objects(
-    objects: tuple[ObjectRecord, ...], seen: tuple[ObjectRecord, ...], ids: np.ndarray, repeated: frozenset[int] = frozenset()
+    objects: tuple[ObjectRecord, ...], seen: tuple[ObjectRecord, ...], ids: np.ndarray
 ) -> tuple[ObjectRecord, ...] | None:
-    """Objects of which a sliver is left or a copy is seen; None when there is something of which nothing is known."""
-    shown = set(np.unique(ids).tolist()) - {0} | repeated
-    known, clear = {o.id: o for o in objects}, {o.id for o in seen} - repeated
+    """Objects of which a sliver is left; None when there is something of which nothing is known."""
+    shown = set(np.unique(ids).tolist()) - {0}
+    known, clear = {o.id: o for o in objects}, {o.id for o in seen}
     return tuple(known[i] for i in sorted(shown - clear)) if shown <= known.keys() else None
 
 

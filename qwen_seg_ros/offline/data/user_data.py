@@ -17,9 +17,9 @@ from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.offline.data.expressions import Expression
 from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
+from qwen_seg_ros.offline.data.samples import Sample, recoloured, resized_mask
 from qwen_seg_ros.offline.data.user_lines import MAX_IMAGE_PIXELS, MAX_LINE_BYTES, MAX_MASKS, UserLine, parse_line
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
-from qwen_seg_ros.offline.training.samples import Sample, recoloured
 
 KIND = "user"
 MAX_LINES = 5_000_000  # 24 bytes of memory each
@@ -163,7 +163,7 @@ class _Objects:
 
     def _add(self, mask: np.ndarray, phrase: str) -> int:
         """Id of the mask; one that is already there keeps its id and gets one more name."""
-        layer = CroppedMask.from_full(_shrunk(mask, self.height, self.width))
+        layer = CroppedMask.from_full(resized_mask(mask, self.height, self.width))
         key = (layer.x_px, layer.y_px, layer.crop.shape, layer.crop.tobytes())
         number = self.known.setdefault(key, len(self.known) + 1)
         self.layers.setdefault(number, layer)
@@ -201,11 +201,3 @@ def _check_masks(line: UserLine, size: tuple[int, int], where: str) -> None:
             mask.runs()
         except InvalidInputError as problem:
             raise InvalidInputError(f"{where}: {problem}") from None
-
-
-def _shrunk(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """bool (H, W) -> bool (height, width): cells covered by half, and at least the one covered most."""
-    if mask.shape == (height, width):
-        return mask
-    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(share >= min(0.5, float(share.max())))

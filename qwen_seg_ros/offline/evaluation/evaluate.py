@@ -59,8 +59,14 @@ class Evaluation:
         """For a JSON file: the table, the totals and every question."""
         groups = {**{kind: (kind,) for kind in KINDS if self.of((kind,))}, "single target": SINGLE_TARGET}
         table = {name: self._group(kinds) for name, kinds in groups.items()}
-        totals = {"n_acc": self.gres.n_acc, "t_acc": self.gres.t_acc, "giou": self.gres.giou, "ciou": self.gres.ciou,
-                  "encode_s": float(np.mean(self.encode_s)), "question_s": float(np.mean([r.seconds for r in self.rows]))}
+        totals = {
+            "n_acc": self.gres.n_acc,
+            "t_acc": self.gres.t_acc,
+            "giou": self.gres.giou,
+            "ciou": self.gres.ciou,
+            "encode_s": float(np.mean(self.encode_s)),
+            "question_s": float(np.mean([r.seconds for r in self.rows])),
+        }
         return {"table": table, "totals": totals, "questions": [asdict(row) for row in self.rows]}
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.offline.data.expressions import Expression
+from qwen_seg_ros.offline.data.samples import list_views, load_view, pick_questions
 from qwen_seg_ros.offline.sim.dataset import generate
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
-from qwen_seg_ros.offline.training.samples import list_views, load_view, pick_questions
 
 SINGLE_TARGET = ("category", "colour_category", "name", "relation")
 FIRST_TEST_SEED = 5_000_000  # from here on nothing is trained or tuned

@@ -17,7 +17,7 @@ from qwen_seg_ros.model.engine import EncodedImage, Engine
 from qwen_seg_ros.offline.data.expressions import Expression
 from qwen_seg_ros.offline.evaluation.metrics import Masks, mask_ious, matched, mean
 from qwen_seg_ros.offline.evaluation.questions import SINGLE_TARGET, View
-from qwen_seg_ros.offline.training.batch import quantised
+from qwen_seg_ros.offline.training.answers import quantised
 from qwen_seg_ros.segmentation.result import Instance
 
 
@@ -77,7 +77,7 @@ def true_boxes(engine: Engine, encoded: EncodedImage, view: View, question: Expr
     """The upper bound, with the true boxes on the pictures' own pixels; box_hit is 1 by construction."""
     if encoded.pixels is None:
         return replace(NOTHING, box_hit=1.0)
-    entries, ids = true_answer(view, question)
+    entries, ids = true_answer(view, question, engine.model.config.box_step)
     states = forced_states(engine, encoded, question.text, prompts.write_answer(entries))
     height, width = view.ids.shape
     boxes = view.boxes(ids)
@@ -85,14 +85,14 @@ def true_boxes(engine: Engine, encoded: EncodedImage, view: View, question: Expr
     return score(boxes, (logits > 0).cpu().numpy(), view, question)
 
 
-def true_answer(view: View, question: Expression) -> tuple[list[prompts.Entry], tuple[int, ...]]:
+def true_answer(view: View, question: Expression, box_step: int) -> tuple[list[prompts.Entry], tuple[int, ...]]:
     """The entries the model was trained to write, from left to right within a phrase, and the ids of those with a box."""
     height, width = view.ids.shape
     entries, order = [], []
     for phrase, targets in question.phrases:
         boxes = {i: view.boxes((i,))[0] / np.array([width, height] * 2, np.float32) for i in targets}
         for item in sorted(targets, key=lambda i: boxes[i][0] + boxes[i][2]):
-            entries.append(prompts.Entry(phrase, quantised(boxes[item])))
+            entries.append(prompts.Entry(phrase, quantised(boxes[item], box_step)))
             order.append(item)
         if not targets:
             entries.append(prompts.Entry(phrase, None))

@@ -7,7 +7,7 @@ Shapes: B pictures, L sequence, M image tokens (rows x cols), n answer tokens th
 h x w mask cells.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -15,16 +15,20 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.model import prompts
 from qwen_seg_ros.model.processing import ImageProcessor
 from qwen_seg_ros.offline.data.expressions import Expression
+from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
+from qwen_seg_ros.offline.data.samples import Sample, resized_mask
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
-from qwen_seg_ros.offline.training.samples import Sample
+from qwen_seg_ros.offline.training.answers import AnswerWriter
 
-BINS = 101  # box corners on the answer's grid in steps of ten
-STEP = 10
+BINS = 101  # box corners as classes, for the helper loss
 IGNORE = -100
 WEIGHT_DECISION, WEIGHT_DIGIT, WEIGHT_OTHER = 3.0, 1.0, 0.3
+GREY = 128  # of the padding
 
 
 @dataclass
@@ -50,20 +54,40 @@ class Batch:
 
 
 class Batcher:
-    """Turns samples into a Batch; holds the tokenizer and the model's image geometry."""
+    """Turns samples into a Batch; holds the tokenizer and the model's image geometry.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor, mask_stride: int) -> None:
-        self.tokenizer, self.processor, self.mask_stride = tokenizer, processor, mask_stride
-        self.digits = set(tokenizer.convert_tokens_to_ids(list("0123456789,")))
-        self.decisions = set(tokenizer.convert_tokens_to_ids([prompts.BOX_KEY, prompts.LABEL_KEY, ",", "]"]))
-        self.mask_token = tokenizer.convert_tokens_to_ids(prompts.MASK_TOKEN)
-        self.box_key, self.box_end = tokenizer.convert_tokens_to_ids([prompts.BOX_KEY, prompts.LABEL_KEY_AFTER_BOX])
-        self.background = tokenizer.pad_token_id
+    helpers: also truth for the helper losses, and emphasis on the tokens that decide; both need the embedded tokenizer, whose
+    fixed pieces of an answer are single tokens. picture: (height, width) to pad pictures to, None = all of one size already.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        processor: ImageProcessor,
+        mask_stride: int,
+        writer: AnswerWriter,
+        helpers: bool = False,
+        picture: tuple[int, int] | None = None,
+    ) -> None:
+        self.tokenizer, self.processor, self.mask_stride, self.writer = tokenizer, processor, mask_stride, writer
+        self.picture, self.helpers = picture, helpers
+        ids = tokenizer.convert_tokens_to_ids
+        self.image_token, self.mask_token, self.background = ids("<|image_pad|>"), ids(prompts.MASK_TOKEN), tokenizer.pad_token_id
+        known = tokenizer.get_added_vocab()
+        if helpers and prompts.BOX_KEY not in known:
+            raise InvalidInputError(
+                "the helper losses need the embedded model's tokenizer; set losses words, corners, pointing to 0"
+            )
+        self.digits = {known[c] for c in "0123456789," if c in known}
+        self.decisions = {known[t] for t in (prompts.BOX_KEY, prompts.LABEL_KEY, "]") if t in known}
+        self.box_key, self.box_end = known.get(prompts.BOX_KEY), known.get(prompts.LABEL_KEY_AFTER_BOX)
 
     def tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def __call__(self, samples: list[Sample]) -> Batch:
+        if self.picture:
+            samples = [padded(sample, *self.picture) for sample in samples]
         pictures = [self._picture(sample) for sample in samples]
         length = -(-max(len(p["ids"]) for p in pictures) // 64) * 64
         stack = {
@@ -95,25 +119,23 @@ class Batcher:
         rgb = self.processor.resize(sample.rgb)
         height, width = rgb.shape[:2]
         unit = self.processor.token_px
-        rows, cols = height // unit, width // unit
-        ids = cv2.resize(sample.ids, (width, height), interpolation=cv2.INTER_NEAREST)
-        cover = {o.id: _share(ids == o.id, unit) for o in sample.objects}
+        masks = {o.id: resized_mask(sample.mask(o.id), height, width) for o in sample.objects}
+        cover = {i: _share(mask, unit) for i, mask in masks.items()}
         scale = np.array([sample.ids.shape[1], sample.ids.shape[0]] * 2, np.float32)
         boxes = {o.id: np.asarray(o.box_px, np.float32) / scale for o in sample.objects}
-        out = {"rgb": rgb, **self._cells(sample, cover, boxes, rows * cols)}
-        out.update(self._sequence(sample, cover, boxes, rows, cols))
-        masks = {o.id: _share(ids == o.id, self.mask_stride) for o in sample.objects}
+        out = {"rgb": rgb, **self._cells(sample, cover, boxes, (height // unit) * (width // unit))}
+        out.update(self._sequence(sample, cover, boxes, height // unit, width // unit))
         chosen = out.pop("instances")
-        out["masks"] = torch.from_numpy(
-            np.stack([masks[i] for i in chosen])
-            if chosen
-            else np.zeros((0, height // self.mask_stride, width // self.mask_stride), np.float32)
-        )
+        cells = np.zeros((0, height // self.mask_stride, width // self.mask_stride), np.float32)
+        out["masks"] = torch.from_numpy(np.stack([_share(masks[i], self.mask_stride) for i in chosen]) if chosen else cells)
         out["boxes"] = torch.from_numpy(np.stack([boxes[i] for i in chosen]) if chosen else np.zeros((0, 4), np.float32))
         return out
 
     def _cells(self, sample: Sample, cover: dict, boxes: dict, cells: int) -> dict:
-        """Which object covers each image token, as words and as its box."""
+        """Which object covers each image token, as words and as its box; a stand-in where no helper loss asks for it."""
+        if not self.helpers or not sample.objects:
+            nothing = torch.full((cells, 1), self.background)
+            return {"words": nothing, "cell_box": torch.full((cells, 4), torch.nan)}
         names = [sorted({t for form in _word_forms(o) for t in self.tokens(form)}) for o in sample.objects]
         words = np.full((cells, max(len(n) for n in names)), IGNORE, np.int64)
         words[:, 0] = self.background
@@ -134,7 +156,7 @@ class Batcher:
         head, tail = prompts.IMAGE_PREFIX.split("{image}")
         prefix = [
             *self.tokens(head),
-            *[self.tokenizer.convert_tokens_to_ids("<|image_pad|>")] * (rows * cols),
+            *[self.image_token] * (rows * cols),
             *self.tokens(tail),
         ]
         start = len(self.tokens(head))
@@ -148,7 +170,7 @@ class Batcher:
         ids, labels, weights, branch = list(prefix), [IGNORE] * len(prefix), [0.0] * len(prefix), [-1] * len(prefix)
         point_at, point_target, mask_at, instances = [], [], [], []
         for number, question in enumerate(sample.questions):
-            tokens, targets, pointing, masks = self._branch(question, boxes)
+            tokens, targets, pointing, masks = self._branch(question, sample, boxes)
             offset = len(ids)
             for place, item in pointing:
                 share = cover[item].ravel()
@@ -175,41 +197,60 @@ class Batcher:
             "instances": instances,
         }
 
-    def _branch(self, question: Expression, boxes: dict) -> tuple[list[int], list[int], list, list]:
+    def _branch(
+        self, question: Expression | PlainQuestion, sample: Sample, boxes: dict
+    ) -> tuple[list[int], list[int], list, list]:
         """Tokens, next-token labels, positions that point at an object, positions of mask tokens."""
-        entries: list[prompts.Entry] = []
-        items: list[int] = []
-        for phrase, targets in question.phrases:
-            ordered = sorted(targets, key=lambda i: boxes[i][0] + boxes[i][2])
-            items += ordered
-            entries += [prompts.Entry(phrase, quantised(boxes[i])) for i in ordered] or [prompts.Entry(phrase, None)]
-        ask = self.tokens(prompts.conversation_tail(question.text))
-        answer = [*self.tokens(prompts.write_answer(entries)), self.tokenizer.eos_token_id]
+        written = self.writer(question, sample, boxes)
+        ask = self.tokens(written.question + prompts.ANSWER_PREFIX)
+        answer = [*self.tokens(written.answer), self.tokenizer.eos_token_id]
         tokens = ask + answer
         labels = [IGNORE] * (len(ask) - 1) + answer + [IGNORE]
-        pointing, masks, current, inside = [], [], iter(items), False
+        masks = [n for n in range(len(ask), len(tokens)) if tokens[n] == self.mask_token]
+        pointing = self._pointing(tokens, len(ask), written.items) if self.helpers else []
+        return tokens, labels, pointing, list(zip(masks, written.items, strict=bool(masks)))
+
+    def _pointing(self, tokens: list[int], start: int, items: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Positions at which a box is written, with its object."""
+        out, current, inside = [], iter(items), False
         item = 0  # no object has this id
-        for place in range(len(ask), len(tokens)):
+        for place in range(start, len(tokens)):
             if tokens[place] == self.box_key:
                 item, inside = next(current), True
             if tokens[place] == self.box_end:
                 inside = False
             if inside:
-                pointing.append((place, item))
-            if tokens[place] == self.mask_token:
-                masks.append((place, item))
-        return tokens, labels, pointing, masks
+                out.append((place, item))
+        return out
 
     def _weight(self, label: int) -> float:
-        if label in self.decisions and label not in self.digits:
+        """All tokens alike, unless the tokenizer lets the deciding ones be told."""
+        if not self.decisions:
+            return 1.0
+        if label in self.decisions:
             return WEIGHT_DECISION
         return WEIGHT_DIGIT if label in self.digits else WEIGHT_OTHER
 
 
-def quantised(box: np.ndarray) -> tuple[int, int, int, int]:
-    """0..1 -> the answer's grid in steps of STEP: fewer informative digits for a small model to learn."""
-    x0, y0, x1, y1 = (np.clip(np.rint(box * (BINS - 1)), 0, BINS - 1) * STEP).astype(int).tolist()
-    return x0, y0, max(x1, x0 + STEP), max(y1, y0 + STEP)
+def padded(sample: Sample, height: int, width: int) -> Sample:
+    """The picture shrunk, if it must be, and put in the upper left corner of a grey one; masks and boxes go with it."""
+    scale = min(1.0, height / sample.rgb.shape[0], width / sample.rgb.shape[1])
+    size = tuple(max(1, round(v * scale)) for v in sample.rgb.shape[:2])
+    rgb = np.full((height, width, 3), GREY, np.uint8)
+    rgb[: size[0], : size[1]] = cv2.resize(sample.rgb, size[::-1], interpolation=cv2.INTER_AREA)
+    ids = np.zeros((height, width), np.uint8)
+    ids[: size[0], : size[1]] = cv2.resize(sample.ids, size[::-1], interpolation=cv2.INTER_NEAREST)
+    objects = tuple(replace(o, box_px=tuple(round(v * scale) for v in o.box_px)) for o in sample.objects)
+    layers = None
+    if sample.layers is not None:
+        layers = {i: CroppedMask.from_full(_placed(m.full(), size, height, width)) for i, m in sample.layers.items()}
+    return Sample(rgb, ids, objects, sample.questions, layers)
+
+
+def _placed(mask: np.ndarray, size: tuple[int, ...], height: int, width: int) -> np.ndarray:
+    out = np.zeros((height, width), bool)
+    out[: size[0], : size[1]] = resized_mask(mask, *size[:2])
+    return out
 
 
 def branch_attention(branch_BL: Tensor) -> Tensor:

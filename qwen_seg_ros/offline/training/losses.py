@@ -8,27 +8,16 @@ The helpers are used in training only; the checkpoint is a plain Qwen3-VL-Seg. d
 Shapes as in batch.py; T text width.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
+from qwen_seg_ros.model.processing import ImageProcessor
 from qwen_seg_ros.offline.training.batch import BINS, IGNORE, Batch
+from qwen_seg_ros.offline.training.recipe import Recipe
 
 INSTANCES = 32  # masks a step
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    text: float = 1.0
-    words: float = 0.5
-    corners: float = 0.5
-    pointing: float = 0.5
-    bce: float = 2.0
-    dice: float = 1.0
-    iou: float = 0.2
 
 
 class Helpers(nn.Module):
@@ -74,39 +63,42 @@ def forward(
     return output.last_hidden_state, top, levels
 
 
-def losses(
-    model: Qwen3VLSegForConditionalGeneration,
-    helpers: Helpers,
-    seen: AttentionInputs,
-    patches: Tensor,
-    grid: Tensor,
-    batch: Batch,
-    weights: LossWeights,
-    with_masks: bool = True,
-) -> dict[str, Tensor]:
-    """Every term and their weighted sum under "total"."""
-    hidden, top, levels = forward(model, patches, grid, batch)
-    terms = {"text": text_loss(model, hidden, batch)}
-    terms["words"], terms["corners"] = cell_losses(model, helpers, top, batch)
-    terms["pointing"] = torch.stack(
-        [
-            pointing_loss(module, *seen.seen[module], batch, model.config.image_token_id, helpers.point_heads)
-            for module in seen.modules
-        ]
-    ).mean()
-    if with_masks and len(batch.mask_at):
-        terms.update(mask_losses(model, hidden, top, levels, grid, batch))
-    terms["total"] = sum(getattr(weights, name) * value for name, value in terms.items())
-    return terms
+class Objective(nn.Module):
+    """Model and helper heads with the loss as their forward pass: one module to wrap for any number of devices."""
 
+    def __init__(self, model: Qwen3VLSegForConditionalGeneration, processor: ImageProcessor, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.processor, self.recipe = model, processor, recipe
+        self.helpers = Helpers(model.config.text_config.hidden_size) if recipe.losses.helpers else None
+        self.seen = AttentionInputs(model, self.helpers.point_layers) if self.helpers else None
 
-def vision_losses(
-    model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, patches: Tensor, grid: Tensor, batch: Batch, weights: LossWeights
-) -> dict[str, Tensor]:
-    """Words and corners of the image tokens alone."""
-    top, _ = model.encode_image(patches, grid)
-    words, corners = cell_losses(model, helpers, top, batch)
-    return {"words": words, "corners": corners, "total": weights.words * words + weights.corners * corners}
+    def forward(self, batch: Batch, vision_only: bool = False, with_masks: bool = True) -> dict[str, Tensor]:
+        """Every term and their weighted sum under "total"."""
+        patches, grid = self.processor.patches(batch.image)
+        terms = self._vision(patches, grid, batch) if vision_only else self._all(patches, grid, batch, with_masks)
+        weights = self.recipe.losses
+        terms["total"] = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+        return terms
+
+    def _vision(self, patches: Tensor, grid: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Words and corners of the image tokens alone."""
+        top, _ = self.model.encode_image(patches, grid)
+        words, corners = cell_losses(self.model, self.helpers, top, batch)
+        return {"words": words, "corners": corners}
+
+    def _all(self, patches: Tensor, grid: Tensor, batch: Batch, with_masks: bool) -> dict[str, Tensor]:
+        hidden, top, levels = forward(self.model, patches, grid, batch)
+        terms = {"text": text_loss(self.model, hidden, batch)}
+        if self.helpers is not None:
+            terms["words"], terms["corners"] = cell_losses(self.model, self.helpers, top, batch)
+            terms["pointing"] = self._pointing(self.seen, self.helpers.point_heads, batch)
+        if with_masks and self.model.mask_decoder is not None and len(batch.mask_at):
+            terms |= mask_losses(self.model, hidden, top, levels, grid, batch, self.recipe.box_jitter)
+        return terms
+
+    def _pointing(self, attention: "AttentionInputs", heads: int, batch: Batch) -> Tensor:
+        token = self.model.config.image_token_id
+        return torch.stack([pointing_loss(m, *attention.seen[m], batch, token, heads) for m in attention.modules]).mean()
 
 
 def text_loss(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, batch: Batch) -> Tensor:
@@ -129,7 +121,7 @@ def cell_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, top
     importance = torch.where(owned, 1.0, 0.1)
     words = -(named * importance).sum() / importance.sum()
     log_bins = F.log_softmax(helpers.corners(tokens)[owned].unflatten(-1, (4, BINS)).float(), dim=-1)
-    corners = -(soft_bins(batch.cell_box[owned]) * log_bins).sum(-1).mean()
+    corners = -(soft_bins(batch.cell_box[owned]) * log_bins).sum(-1).mean() if owned.any() else log_bins.sum()
     return words, corners
 
 
@@ -145,6 +137,8 @@ def pointing_loss(
     """Cross entropy between where the first `heads` heads look while a box is written and where the object is."""
     size = attention.head_dim
     weight_q, weight_k = attention.q_proj.weight[: heads * size], attention.k_proj.weight[: heads * size]
+    if not len(batch.point_at):
+        return hidden.sum() * 0.0
     picture, place = batch.point_at.unbind(-1)
     cos, sin = (part[:, :, None] for part in rope)
     key = _rotate(attention.k_norm(F.linear(hidden, weight_k).unflatten(-1, (heads, size))), cos, sin)
@@ -164,7 +158,13 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def mask_losses(
-    model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, top: Tensor, levels: list[Tensor], grid: Tensor, batch: Batch
+    model: Qwen3VLSegForConditionalGeneration,
+    hidden: Tensor,
+    top: Tensor,
+    levels: list[Tensor],
+    grid: Tensor,
+    batch: Batch,
+    jitter: float,
 ) -> dict[str, Tensor]:
     chosen = torch.randperm(len(batch.mask_at), device=hidden.device).repeat(-(-INSTANCES // len(batch.mask_at)))[:INSTANCES]
     picture, place = batch.mask_at[chosen].unbind(-1)
@@ -174,14 +174,14 @@ def mask_losses(
     text = hidden[is_image].view(*top.shape[:2], -1)
     features = model.image_features(top, levels, text, batch.image, rows, cols)
     pixels = model.mask_decoder.encode(features)
-    first, final, iou = model.mask_decoder(pixels, jittered(boxes), hidden[picture, place], picture)
+    first, final, iou = model.mask_decoder(pixels, jittered(boxes, jitter), hidden[picture, place], picture)
     bce = sum(boundary_bce(m, masks) for m in (first, final)) / 2
     dice = sum(dice_loss(m, masks) for m in (first, final)) / 2
     true_iou = soft_iou(final.detach(), masks)
     return {"bce": bce, "dice": dice, "iou": F.mse_loss(iou.float().sigmoid(), true_iou)}
 
 
-def jittered(boxes: Tensor, spread: float = 0.06) -> Tensor:
+def jittered(boxes: Tensor, spread: float) -> Tensor:
     """The decoder must live with the boxes the model writes: corners moved by a few per cent of the size."""
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     moved = boxes + torch.randn_like(boxes) * spread * size

@@ -6,7 +6,7 @@ a flip.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -43,6 +43,14 @@ class Sample:
         return self.ids == object_id if self.layers is None else self.layers[object_id].full()
 
 
+def resized_mask(mask: MaskImage, height: int, width: int) -> MaskImage:
+    """bool (H, W) -> bool (height, width): cells covered by half, and at least the one covered most."""
+    if mask.shape == (height, width):
+        return mask
+    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(share >= max(1e-6, min(0.5, float(share.max()))))
+
+
 def list_views(folder: Path) -> list[tuple[Path, str]]:
     """(shard folder, line of truth) of every finished shard."""
     shards = sorted(done.parent for done in Path(folder).glob("shard_*/done"))
@@ -57,26 +65,18 @@ def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[Obj
 
 
 def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Flip, zoom and shift, light, tint and noise."""
-    rgb, ids, _ = augment_marked(rgb, ids, rng)
-    return rgb, ids
-
-
-def augment_marked(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, frozenset[int]]:
-    """As `augment`, and the ids of objects that the mirrored border shows a second time: these must not be counted."""
+    """Flip, zoom and shift, light, tint and noise. What comes in at the border is plain: a mirrored border would show objects
+    twice, and no mask would know of the copies."""
     if rng.random() < 0.5:
         rgb, ids = rgb[:, ::-1], ids[:, ::-1]
     height, width = ids.shape
     zoom = rng.uniform(0.75, 1.25)
     shift = rng.uniform(-0.08, 0.08, 2) * (width, height)
     matrix = np.array([[zoom, 0, width * (1 - zoom) / 2 + shift[0]], [0, zoom, height * (1 - zoom) / 2 + shift[1]]])
-    rgb = cv2.warpAffine(
-        np.ascontiguousarray(rgb), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    flat = np.ascontiguousarray(ids)
-    ids = cv2.warpAffine(flat, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-    mirrored = cv2.warpAffine(flat, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
-    return recoloured(rgb, rng), ids, frozenset(np.unique(mirrored[mirrored != ids]).tolist())
+    plain = tuple(float(v) for v in rgb.mean((0, 1)))
+    rgb = cv2.warpAffine(np.ascontiguousarray(rgb), matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=plain)
+    ids = cv2.warpAffine(np.ascontiguousarray(ids), matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=0)
+    return recoloured(rgb, rng), ids
 
 
 def recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -120,21 +120,3 @@ def evenly(pool: Sequence[Asked], count: int, rng: np.random.Generator) -> tuple
                 del by_kind[kind]
     order = rng.permutation(len(chosen))[:count]
     return tuple(chosen[i] for i in order)
-
-
-def samples(folder: Path, questions: int, seed: int, worker: int = 0, workers: int = 1, train: bool = True) -> Iterator[Sample]:
-    """Endless when `train` (new shards are picked up at every pass), one pass without augmentation otherwise."""
-    rng = np.random.default_rng([seed, worker])
-    while True:
-        views = list_views(folder)[worker::workers]
-        order = rng.permutation(len(views)) if train else np.arange(len(views))
-        for index in order:
-            rgb, ids, objects = load_view(*views[index])
-            if train:
-                rgb, ids = augment(rgb, ids, rng)
-            seen = visible(objects, ids)
-            asked = pick_questions(seen, ids.shape[1], questions, rng) if seen else ()
-            if asked:
-                yield Sample(rgb, ids, seen, asked)
-        if not train:
-            return
