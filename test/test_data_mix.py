@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_expressions import WIDTH, thing
+from shards import write_shard
+from test_expressions import WIDTH
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.data.mix import RECIPE, Mixture, RenderedPictures, held_out_plain, rendered_sources
@@ -16,32 +17,11 @@ from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
 from qwen_seg_ros.offline.data.samples import Sample, augment, list_views, load_view, pick_questions, visible
 
 HEIGHT = 240
-DRAWN = (("ycb/025_mug/red", (200, 30, 30)), ("robosuite/can", (220, 20, 20)), ("ycb/048_hammer", (20, 20, 20)))
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shard(tmp_path_factory.mktemp("data"))
-
-
-def write_shard(folder: Path) -> Path:
-    """Seven views: rectangles on a plain ground."""
-    shard, rng = folder / "shard_00000", np.random.default_rng(0)
-    shard.mkdir()
-    (shard / "meta.jsonl").write_text("\n".join(_write_view(shard, f"{n:07d}", rng) for n in range(7)) + "\n")
-    (shard / "done").touch()
-    return folder
-
-
-def _write_view(shard: Path, name: str, rng: np.random.Generator) -> str:
-    rgb, ids, records = np.full((HEIGHT, WIDTH, 3), 140, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8), []
-    for number, (key, paint) in enumerate(DRAWN, 1):
-        x, y = 100 * (number - 1) + int(rng.integers(10, 40)), int(rng.integers(40, 130))
-        rgb[y : y + 60, x : x + 50], ids[y : y + 60, x : x + 50] = paint, number
-        records.append(thing(number, key, x, 0.6 + 0.1 * number).to_dict() | {"box_px": (x, y, x + 50, y + 60), "pixels": 3000})
-    cv2.imwrite(str(shard / f"{name}.jpg"), rgb[..., ::-1])
-    cv2.imwrite(str(shard / f"{name}_ids.png"), ids)
-    return json.dumps({"name": name, "objects": records})
+    return write_shard(tmp_path_factory.mktemp("data"), views=7)
 
 
 class Numbered:

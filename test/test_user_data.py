@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_data_mix import same, write_shard
+from shards import write_shard
+from test_data_mix import same
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.mask import encode_rle, mask_iou
@@ -194,7 +195,7 @@ def test_a_missing_file_and_a_damaged_picture_are_named(tmp_path: Path) -> None:
 
 
 def test_users_pictures_mix_with_rendered_ones(tmp_path: Path) -> None:
-    sources = {**rendered_sources(write_shard(tmp_path), 2), "mine": UserData(written(tmp_path, GOOD), questions=1)}
+    sources = {**rendered_sources(write_shard(tmp_path, views=7), 2), "mine": UserData(written(tmp_path, GOOD), questions=1)}
     mixture = Mixture(sources, {"segmentation": 1, "mine": 1}, places=2)
     drawn = [mixture.picture(0, step, place) for step in range(6) for place in range(2)]
     assert sum(sample.rgb.shape[0] == 30 for sample in drawn) == 6
@@ -215,7 +216,7 @@ def test_the_documented_lines_are_read(tmp_path: Path) -> None:
 def test_the_documented_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train").mkdir()
-    write_shard(tmp_path / "train")
+    write_shard(tmp_path / "train", views=7)
     for code in blocks("python"):
         exec(compile(code, str(DOC), "exec"), {})  # noqa: S102 - our own page
     assert capsys.readouterr().out.strip().endswith("3000")

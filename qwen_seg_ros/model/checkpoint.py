@@ -113,16 +113,14 @@ def read_config(source: str) -> Qwen3VLSegConfig:
     return Qwen3VLSegConfig.from_dict({k: v for k, v in values.items() if k != "model_type"})
 
 
-def _pretrained(
-    source: str, config: Qwen3VLSegConfig, dtype: torch.dtype | str, absent: str | None = None
-) -> Qwen3VLSegForConditionalGeneration:
-    """All weights must be there but those whose names start with `absent`."""
+def _pretrained(source: str, config: Qwen3VLSegConfig, dtype: torch.dtype | str) -> Qwen3VLSegForConditionalGeneration:
+    """All weights must be there."""
     model: Qwen3VLSegForConditionalGeneration
     report: dict
     model, report = Qwen3VLSegForConditionalGeneration.from_pretrained(  # type: ignore[misc]
         source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
     )
-    missing = sorted(name for name in report["missing_keys"] if absent is None or not name.startswith(absent))
+    missing = sorted(report["missing_keys"])
     if missing:
         raise CheckpointError(f"{source} lacks {len(missing)} of the model's weights, first {missing[0]}")
     return model
@@ -136,11 +134,13 @@ def _on_base(folder: Path, config: Qwen3VLSegConfig, dtype: torch.dtype | str) -
             f"{folder} was trained from a {config.base_checkpoint} with fingerprint {config.base_fingerprint}, but {base} has "
             f"{found}: fetch the same version of the base, or name it as base_checkpoint in {folder / 'config.json'}"
         )
-    vocabulary = config.text_config.vocab_size
-    config.text_config.vocab_size = read_config(base).text_config.vocab_size
-    model = _pretrained(base, config, dtype, absent="mask_decoder.")
+    vocabulary, decoder = config.text_config.vocab_size, config.mask_decoder
+    config.text_config.vocab_size, config.mask_decoder = read_config(base).text_config.vocab_size, None
+    model = _pretrained(base, config, dtype)
     if config.text_config.vocab_size != vocabulary:
         model.resize_token_embeddings(vocabulary, mean_resizing=False)
+    if decoder is not None:
+        model.add_decoder(decoder)
     Difference.load(folder).apply(model)
     return model
 

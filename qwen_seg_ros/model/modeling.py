@@ -39,6 +39,11 @@ class Qwen3VLSegForConditionalGeneration(Qwen3VLForConditionalGeneration):
             return
         super()._init_weights(module)
 
+    def add_decoder(self, sizes: dict) -> None:
+        """Put a new mask decoder (a dict of MaskDecoderConfig) on a model that has none."""
+        self.config.mask_decoder = sizes
+        self.mask_decoder = build_decoder(self.config).to(self.device, self.dtype)
+
     def encode_image(self, pixel_values: Tensor, grid_thw: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Patches (all, patch dim) of images of one size -> merged tokens (B, M, V) and DeepStack levels L x (B, M, V)."""
         output = self.model.visual(pixel_values.to(self.model.visual.dtype), grid_thw=grid_thw, return_dict=True)

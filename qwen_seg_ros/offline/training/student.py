@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from qwen_seg_ros.model import checkpoint, prompts
 from qwen_seg_ros.model.configuration import Qwen3VLSegConfig, decoder_dict
 from qwen_seg_ros.model.difference import Difference, fingerprint
-from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration, build_decoder
+from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.model.processing import ImageProcessor
 from qwen_seg_ros.offline.training.recipe import NEW, Recipe
 from qwen_seg_ros.offline.training.tiny import tiny_config, tiny_processor
@@ -58,8 +58,7 @@ def _on_base(recipe: Recipe) -> Student:
     if recipe.answers != "boxes":
         add_segmentation_tokens(model, tokenizer)
     if recipe.answers == "mask_token" and model.mask_decoder is None:
-        model.config.mask_decoder = decoder_dict(recipe.decoder)
-        model.mask_decoder = build_decoder(model.config)
+        model.add_decoder(decoder_dict(recipe.decoder))
     inherited: frozenset[str] = frozenset()
     if recipe.store == "difference":
         inherited = _remember_base(model.config, recipe.base)
@@ -142,8 +141,8 @@ def difference_from(state: dict[str, torch.Tensor], trained: set[str], student: 
     at = torch.tensor(student.new_tokens)
     tied = student.model.config.tie_word_embeddings
     for name, value in state.items():
-        if tied and name.startswith("lm_head."):
-            continue  # the same matrix as the embedding
+        if ".lora_B." in name or (tied and name.startswith("lm_head.")):
+            continue  # goes with lora_A; is the same matrix as the embedding
         if name.endswith(".lora_A.default.weight"):
             stem = name.removesuffix(".lora_A.default.weight")
             b = state[f"{stem}.lora_B.default.weight"] * scale
