@@ -16,7 +16,7 @@ class LevelInjection(nn.Module):
         self.project = nn.Conv2d(channels_in, channels, 1)
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.GroupNorm(8, channels)
-        self.scale = nn.Parameter(torch.tensor(1e-3))
+        self.scale = nn.Parameter(torch.full((1,), 1e-3))  # a vector: FSDP cannot shard a scalar
 
     def forward(self, feature_BCHW: Tensor) -> Tensor:
         x = self.project(feature_BCHW)

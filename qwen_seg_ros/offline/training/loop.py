@@ -160,7 +160,9 @@ class Trainer:
         """The checkpoint in `out/model` and all that resuming needs in `out/state`; a kill leaves the last good state."""
         state = {k.removeprefix("model."): v for k, v in self.accelerator.get_state_dict(self.objective).items()}
         new = self.places.out / "state.new"
+        new.mkdir(parents=True, exist_ok=True)
         self.accelerator.save_state(str(new))
+        self.accelerator.wait_for_everyone()  # every device has its part in `new`
         if self.accelerator.is_main_process:
             self._save_model(state)
             (new / "run.json").write_text(json.dumps({"step": self.step, "plain_before": self.plain_before}))
@@ -234,8 +236,9 @@ def _one_thread(worker: int) -> None:
 
 
 def _precision(name: str) -> str:
+    """In accelerate's words."""
     if name != "auto":
-        return name
+        return {"fp32": "no", "bf16": "bf16"}[name]
     return "bf16" if bf16_is_fast(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "no"
 
 

@@ -80,7 +80,7 @@ class Recipe:
     box_step: int = setting(1, "boxes are written in these steps of the 0..1000 grid", 1, 100)
     box_jitter: float = setting(0.06, "noise on the boxes given to the mask decoder, share of their size", 0, 1)
     checkpointing: bool = setting(False, "compute activations twice to save memory")
-    precision: str = setting("auto", "auto = bf16 where the device is fast at it", choices=("auto", "no", "bf16"))
+    precision: str = setting("auto", "auto = bf16 where the device is fast at it", choices=("auto", "fp32", "bf16"))
     save_every: int = setting(250, "steps between snapshots", 1, 10_000_000)
     workers: int = setting(1, "processes that prepare pictures, 0 = none beside the training", 0, 256)
     seed: int = setting(0, "of new weights, pictures and noise", 0, 2**31)
