@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from synthetic import synthetic_scene
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from qwen_seg_ros.errors import CheckpointError, InvalidInputError
@@ -293,3 +294,25 @@ def test_words_of_a_user_hold_no_special_token(tokenizer):
     special = set(tokenizer.all_special_ids) | set(tokenizer.convert_tokens_to_ids(list(prompts.SEGMENTATION_TOKENS)))
     assert not special & set(tokenizer(text).input_ids) and "the mug" in text
     assert prompts.write_answer([prompts.Entry("<mask_token>mug", None)]).count("<") == 1
+
+
+def test_interleaved_requests_of_two_threads_answer_as_one_after_the_other():
+    """The embedded model, two frames, many instructions, encoding and answering at the same time."""
+    segmenter = QwenSegmenter(SegmentationSettings(num_threads=1, max_new_tokens=128))
+    frames = [synthetic_scene(seed, ["box", "can", "ball"])[0] for seed in (0, 1)]
+    words = ("the red box", "all cans", "the ball and the mug", "the leftmost object")
+    jobs = [(frame, Instruction(text)) for text in words for frame in frames]
+
+    def ask(job):
+        result = segmenter.segment(segmenter.encode(job[0]), job[1])
+        return result.answer, [(i.phrase, i.score, i.mask.full().tobytes()) for i in result.instances]
+
+    alone = [ask(job) for job in jobs]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, jobs)) == alone
+    shared = [segmenter.encode(frame) for frame in frames]
+    with ThreadPoolExecutor(2) as pool:
+        together = pool.map(
+            lambda job: segmenter.segment(shared[job[0]], job[1]).answer, [(n % 2, j[1]) for n, j in enumerate(jobs)]
+        )
+        assert list(together) == [answer for answer, _ in alone]
