@@ -22,7 +22,7 @@ from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.offline.training.recipe import load_recipe
 from qwen_seg_ros.offline.training.student import LORA_TARGETS
 from qwen_seg_ros.settings import Settings, merged, updated
-from tools import draw_model_page as tool
+from tools import draw_model_page, model_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "models.md").read_text()
@@ -51,30 +51,33 @@ def defined(node: ast.AST) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def run() -> tool.Run:
-    return tool.run_embedded()
+def run() -> model_shapes.Run:
+    return model_shapes.run_embedded()
 
 
-def test_the_shapes_are_those_of_the_running_network(run: tool.Run) -> None:
-    assert tool.page_with(PAGE, run) == PAGE, "run python tools/draw_model_page.py"
+def test_the_shapes_are_those_of_the_running_network(run: model_shapes.Run) -> None:
+    assert model_shapes.page_with(PAGE, run) == PAGE, "run python tools/draw_model_page.py"
 
 
-def test_the_answer_shown_is_the_model_s(run: tool.Run) -> None:
+def test_the_answer_shown_is_the_model_s(run: model_shapes.Run) -> None:
     assert f"```\n{run.answer.text}\n```" in PAGE
 
 
-def test_the_figure_shows_this_run(run: tool.Run) -> None:
+def test_the_figure_shows_this_run(run: model_shapes.Run) -> None:
     """Up to what JPEG and another processor's rounding change."""
-    assert tool.FIGURE.stat().st_size < 400_000
-    stored, drawn = cv2.imread(str(tool.FIGURE))[..., ::-1].astype(float), np.asarray(tool.draw(run)).astype(float)
+    assert model_shapes.FIGURE.stat().st_size < 400_000
+    stored, drawn = (
+        cv2.imread(str(model_shapes.FIGURE))[..., ::-1].astype(float),
+        np.asarray(draw_model_page.draw(run)).astype(float),
+    )
     assert stored.shape == drawn.shape and np.abs(stored - drawn).mean() < 2, "run python tools/draw_model_page.py"
 
 
-@pytest.mark.parametrize("name", tool.SIZES)
+@pytest.mark.parametrize("name", model_shapes.SIZES)
 def test_sizes_are_the_published_ones(name: str) -> None:
-    text, vision = tool.SIZES[name]
+    text, vision = model_shapes.SIZES[name]
     assert (text, vision) == test_sizes.SIZES[name][:2]
-    config = tool.published_config(name)
+    config = model_shapes.published_config(name)
     assert config.text_config.hidden_size == text[1] and config.vision_config.out_hidden_size == text[1]
 
 
@@ -103,7 +106,7 @@ def test_functions_and_classes_in_tables_exist() -> None:
     choices = PAGE.split("## What the paper leaves open", 1)[1].split("## How to use it")[0]
     listed = [
         *re.findall(r"\| `([\w.]+)` \|$", choices, re.M),
-        *(c for row in tool.ROWS for c in re.findall(r"`([\w.]+)`", row[2])),
+        *(c for row in model_shapes.ROWS for c in re.findall(r"`([\w.]+)`", row[2])),
     ]
     assert len(listed) > 25
     for name in listed:
