@@ -19,7 +19,10 @@ def _entries() -> dict[str, CatalogueEntry]:
 @dataclass(frozen=True)
 class ObjectRecord:
     """Truth about one visible object. box_px: tight around its visible pixels, right and lower edge exclusive; centre_m and
-    size_m (length >= width, height): its gravity-aligned box in the base frame; distance_m: from that centre to the camera."""
+    size_m (length >= width, height): its gravity-aligned box in the base frame; distance_m: from that centre to the camera.
+    shape, material: words, "" = nothing that could be said; support: id of the object it stands on or in, 0 = the table;
+    visible: share of its pixels inside the image that nothing hides; cut: it reaches the border of the image; lying: not as
+    it usually stands."""
 
     id: int
     key: str
@@ -32,6 +35,12 @@ class ObjectRecord:
     centre_m: tuple[float, float, float]
     size_m: tuple[float, float, float]
     distance_m: float
+    shape: str = ""
+    material: str = ""
+    support: int = 0
+    visible: float = 1.0
+    cut: bool = False
+    lying: bool = False
 
     @classmethod
     def from_dict(cls, values: dict) -> "ObjectRecord":
