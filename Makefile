@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := source .ws/env.sh &&
 ARGS ?=
 VERSION ?= 5.17.0
-MODEL_TESTS = test/test_model.py test/test_stock.py test/test_sizes.py
+MODEL_TESTS = test/test_model.py test/test_stock.py test/test_sizes.py test/test_toy_training.py
 .PHONY: help setup demo test check transformers bench node clean
 
 help:
