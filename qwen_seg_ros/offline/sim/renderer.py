@@ -13,6 +13,7 @@ from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.transform import transform
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
+from qwen_seg_ros.offline.sim.profiles import SIMPLE, SceneProfile
 from qwen_seg_ros.offline.sim.scene import ObjectRecord, SimScene
 from qwen_seg_ros.offline.sim.world import HIDDEN, LIGHTS, MATERIALS, SHOWN, compile_world, mujoco, paint_of
 
@@ -72,14 +73,21 @@ class SceneRenderer:
         self.option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
 
     def render(
-        self, seed: int, views: int = 1, count: tuple[int, int] = (2, 6), camera: tuple[Matrix4, float] | None = None
+        self,
+        seed: int,
+        views: int = 1,
+        count: tuple[int, int] | None = None,
+        camera: tuple[Matrix4, float] | None = None,
+        profile: SceneProfile = SIMPLE,
     ) -> list[SimScene]:
-        """One arrangement of count[0]..count[1] objects from `views` cameras; the same seed gives the same pictures.
+        """One arrangement from `views` cameras; the same seed and profile give the same pictures.
 
-        camera: base_from_camera (4, 4) and vertical field of view in degrees, for a camera that stays; None = drawn per view.
+        count: fewest and most objects, None = those of the profile; camera: base_from_camera (4, 4) and vertical field of view
+        in degrees, for a camera that stays; None = drawn per view.
         """
         rng = np.random.default_rng(seed)
-        placed = self._arrange(rng, int(rng.integers(count[0], count[1] + 1)))
+        low, high = count or profile.count
+        placed = self._arrange(rng, int(rng.integers(low, high + 1)))
         self._dress(rng)
         return [self._view(seed, placed, *(camera or random_camera(rng))) for _ in range(views)]
 
