@@ -15,6 +15,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.model import prompts
 from qwen_seg_ros.model.decisions import decision_tokens
+from qwen_seg_ros.model.drafts import Drafts
 from qwen_seg_ros.model.mask_decoder import PixelMemory, resize_masks
 from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.model.processing import ImageProcessor
@@ -57,26 +58,32 @@ class Answer:
 
 
 @dataclass
-class _Draft:
+class _Unfinished:
     """An answer while it is written."""
 
     tokens: list[int] = field(default_factory=list)
     states: list[Tensor] = field(default_factory=list)
     log_likelihood: list[float] = field(default_factory=list)
     present: dict[int, float] = field(default_factory=dict)
+    ended: bool = False
 
 
 class Engine:
     """Holds no state of a request: `encode` returns a value, `answer` uses it, so requests cannot mix."""
 
     def __init__(
-        self, model: Qwen3VLSegForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, processor: ImageProcessor
+        self,
+        model: Qwen3VLSegForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        processor: ImageProcessor,
+        drafts: bool = True,
     ) -> None:
         self.model, self.tokenizer, self.processor = model.eval(), tokenizer, processor
         self.device = model.device
         self.answers = model.config.answers
         self.mask_id = model.config.mask_token_id
         self.decision = decision_tokens(tokenizer) if self.answers != "boxes" else None
+        self.drafts = Drafts(tokenizer, model.config.box_step) if self.answers == "mask_token" and drafts else None
         self.stop_ids = {tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 
     @torch.inference_mode()
@@ -123,38 +130,52 @@ class Engine:
         cache = DynamicCache()
         for number, (keys, values) in enumerate(encoded.prefix):
             cache.update(keys, values, number)
-        position, draft = encoded.next_position, _Draft()
-        pending = self._tokens(prompts.conversation_tail(instruction, self.answers))
-        while len(draft.tokens) < max_new_tokens:
-            hidden = self._step(pending, position, cache)
-            position += len(pending)
-            if draft.tokens and draft.tokens[-1] == self.mask_id:
-                draft.states.append(hidden[-1])
-            token = self._write(draft, self.model.lm_head(hidden[-1]).float(), reject_bias)
-            if token in self.stop_ids:
-                break
-            pending = [token]
-        return self._finished(draft, len(draft.tokens) >= max_new_tokens)
+        answer, position = _Unfinished(), encoded.next_position
+        sure = self._tokens(prompts.conversation_tail(instruction, self.answers))
+        while True:
+            guessed = self.drafts.after(answer.tokens) if self.drafts else []
+            hidden = self._step([*sure, *guessed], position, cache)[len(sure) - 1 :]
+            agreed = self._check(answer, hidden, guessed, reject_bias, max_new_tokens)
+            if answer.ended or len(answer.tokens) >= max_new_tokens:
+                return self._finished(answer, not answer.ended)
+            if agreed < len(guessed):
+                cache.crop(agreed - len(guessed))  # negative: how many to forget
+            position += len(sure) + agreed
+            sure = answer.tokens[-1:]
 
-    def _write(self, draft: "_Draft", logits: Tensor, reject_bias: float) -> int:
+    def _check(self, answer: "_Unfinished", hidden: Tensor, guessed: list[int], reject_bias: float, most: int) -> int:
+        """Write what the model wants after the token that was sure and after each guess, as long as the guesses are what it
+        wanted; -> how many of them were."""
+        logits = self.model.lm_head(hidden).float()
+        for number, state in enumerate(hidden):
+            if answer.tokens and answer.tokens[-1] == self.mask_id:
+                answer.states.append(state)
+            token = self._write(answer, logits[number], reject_bias)
+            answer.ended = token in self.stop_ids
+            wanted = number < len(guessed) and token == guessed[number]
+            if answer.ended or len(answer.tokens) >= most or not wanted:
+                return number + (1 if wanted else 0)
+        return len(guessed)
+
+    def _write(self, answer: "_Unfinished", logits: Tensor, reject_bias: float) -> int:
         """Choose the likeliest token and note what it says about the answer; a stop token is not written."""
-        deciding = self.decision is not None and self.decision.follows(draft.tokens)
+        deciding = self.decision is not None and self.decision.follows(answer.tokens)
         if deciding:
             logits[self.decision.label] += reject_bias
         token = int(logits.argmax())
         if token not in self.stop_ids:
             if deciding and token in (self.decision.box, self.decision.label):
                 odds = logits[self.decision.box] - logits[self.decision.label] + reject_bias
-                draft.present[len(draft.tokens)] = float(odds.sigmoid())
-            draft.log_likelihood.append(float(logits[token] - logits.logsumexp(-1)))
-            draft.tokens.append(token)
+                answer.present[len(answer.tokens)] = float(odds.sigmoid())
+            answer.log_likelihood.append(float(logits[token] - logits.logsumexp(-1)))
+            answer.tokens.append(token)
         return token
 
-    def _finished(self, draft: "_Draft", truncated: bool) -> Answer:
+    def _finished(self, answer: "_Unfinished", truncated: bool) -> Answer:
         empty = torch.zeros(0, self.model.config.text_config.hidden_size, device=self.device)
-        states = torch.stack(draft.states) if draft.states else empty
-        text = self.tokenizer.decode(draft.tokens)
-        return Answer(text, states, self._starts(draft.tokens, text), tuple(draft.log_likelihood), draft.present, truncated)
+        states = torch.stack(answer.states) if answer.states else empty
+        text = self.tokenizer.decode(answer.tokens)
+        return Answer(text, states, self._starts(answer.tokens, text), tuple(answer.log_likelihood), answer.present, truncated)
 
     def _starts(self, tokens: list[int], text: str) -> tuple[int, ...]:
         """First character of each token. Characters that several tokens share make the quick way wrong: then prefix by prefix."""
