@@ -1,8 +1,8 @@
 """The mixture: shares, repeatability, and rendered pictures asked about in three ways."""
 
-import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,8 @@ from test_expressions import WIDTH
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.data.mix import RECIPE, Mixture, RenderedPictures, held_out_plain, rendered_sources
 from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
-from qwen_seg_ros.offline.data.samples import Sample, augment, list_views, load_view, pick_questions, visible
+from qwen_seg_ros.offline.data.samples import Sample, augment, pick_questions, visible
+from qwen_seg_ros.offline.data.store import StoredViews
 
 HEIGHT = 240
 
@@ -77,11 +78,10 @@ def test_a_picture_depends_on_seed_step_and_place_alone(shards: Path) -> None:
 
 def test_segmentation_alone_is_what_the_training_stream_gives(shards: Path) -> None:
     source = rendered_sources(shards, 3)["segmentation"]
-    for index, view in enumerate(list_views(shards)):
+    for index, view in enumerate(StoredViews(shards)):
         rng = np.random.default_rng(index)
-        rgb, ids, objects = load_view(*view)
-        rgb, ids = augment(rgb, ids, rng)
-        seen = visible(objects, ids)
+        rgb, ids = augment(view.rgb, view.ids, rng)
+        seen = visible(view.objects, ids)
         expected = Sample(rgb, ids, seen, pick_questions(seen, WIDTH, 3, rng))
         assert same(source.sample(index, np.random.default_rng(index)), expected)
 
@@ -105,12 +105,11 @@ def test_augmentation_shows_nothing_twice() -> None:
         assert blobs == int((kept == 9).sum() > 12)
 
 
-def test_a_thing_without_a_record_silences_all_but_segmentation(shards: Path, tmp_path: Path) -> None:
-    shard, line = list_views(shards)[0]
-    meta = json.loads(line)
-    meta["objects"] = meta["objects"][:2]  # the hammer is in the picture, and nothing is known of it
+def test_a_thing_without_a_record_silences_all_but_segmentation(shards: Path) -> None:
+    view = StoredViews(shards)[0]
+    unknown = replace(view, objects=view.objects[:2])  # the hammer is in the picture, and nothing is known of it
     for kind, silent in (("segmentation", False), ("general", True), ("reasoning", True)):
-        source = RenderedPictures([(shard, json.dumps(meta))], kind, 3, train=False)
+        source = RenderedPictures([unknown], kind, 3, train=False)
         assert (source.sample(0, np.random.default_rng(0)) is None) == silent
 
 
@@ -147,5 +146,5 @@ def test_held_out_questions_are_always_the_same(shards: Path, count: int) -> Non
     first, again = held_out_plain(shards, count), held_out_plain(shards, count)
     assert len(first) == count
     assert [q for _, q in first] == [q for _, q in again]
-    untouched = [load_view(*view)[0] for view in list_views(shards)]
+    untouched = [view.rgb for view in StoredViews(shards)]
     assert all(any(np.array_equal(rgb, picture) for picture in untouched) for rgb, _ in first)

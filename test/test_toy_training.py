@@ -18,7 +18,7 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.model import checkpoint
 from qwen_seg_ros.model.difference import FILE, Difference
 from qwen_seg_ros.model.engine import Engine
-from qwen_seg_ros.offline.data.samples import list_views, load_view
+from qwen_seg_ros.offline.data.store import StoredViews
 from qwen_seg_ros.offline.evaluation.evaluate import Evaluation, evaluate
 from qwen_seg_ros.offline.evaluation.questions import SINGLE_TARGET, views
 from qwen_seg_ros.offline.training.loop import Places, Trainer, export_checkpoint
@@ -105,7 +105,7 @@ def test_saved_loaded_and_exported_models_make_the_same_masks(toy, tmp_path) -> 
     """Masks of the trained model in memory, with LoRA beside its weights, and of the checkpoint, with LoRA in them."""
     student = toy.trainer.student
     boxes, states = torch.tensor([[0.1, 0.2, 0.5, 0.7]]), torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
-    rgb = load_view(*list_views(toy.data)[0])[0]
+    rgb = StoredViews(toy.data)[0].rgb
     student.model.eval()
     engines = [Engine(student.model, student.tokenizer, student.processor), Engine(*checkpoint.load(str(toy.out / "model")))]
     one, other = (engine.masks(engine.encode(rgb), boxes, states)[0] for engine in engines)
@@ -120,7 +120,7 @@ def test_saved_loaded_and_exported_models_make_the_same_masks(toy, tmp_path) -> 
 def test_the_trained_model_answers_in_the_predictor(toy) -> None:
     segmenter = QwenSegmenter(SegmentationSettings(checkpoint=str(toy.out / "model"), max_new_tokens=16))
     assert segmenter.info()["masks"] == "from mask tokens" and "M (" in segmenter.info()["mask decoder"]
-    encoded = segmenter.encode(Frame(load_view(*list_views(toy.data)[0])[0]))
+    encoded = segmenter.encode(Frame(StoredViews(toy.data)[0].rgb))
     assert encoded.image.pixels is not None
 
 

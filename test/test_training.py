@@ -11,7 +11,8 @@ from shards import write_shard
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.model import checkpoint, prompts
 from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
-from qwen_seg_ros.offline.data.samples import Sample, augment, list_views, load_view, visible
+from qwen_seg_ros.offline.data.samples import Sample, augment, visible
+from qwen_seg_ros.offline.data.store import StoredViews
 from qwen_seg_ros.offline.training.answers import AnswerWriter, quantised
 from qwen_seg_ros.offline.training.batch import IGNORE, Batch, padded
 from qwen_seg_ros.offline.training.loop import Places, Trainer, rate_share
@@ -127,9 +128,10 @@ def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(recipe, data, t
 
 def test_plain_questions_are_asked_and_answered_without_masks(trained, data) -> None:
     trainer, _, _ = trained
-    shard, line = list_views(data)[0]
-    rgb, ids, objects = load_view(shard, line)
-    batch = trainer.batcher([Sample(rgb, ids, objects, (PlainQuestion("How many mugs are there?", "There is one mug."),))])
+    view = StoredViews(data)[0]
+    batch = trainer.batcher(
+        [Sample(view.rgb, view.ids, view.objects, (PlainQuestion("How many mugs are there?", "There is one mug."),))]
+    )
     learnt = trainer.student.tokenizer.decode(batch.labels[0][batch.labels[0] != IGNORE].tolist())
     assert learnt == "there is one mug.<|im_end|>" and len(batch.mask_at) == 0
     terms = trainer.objective(batch)
@@ -161,11 +163,10 @@ def test_what_is_taught_is_read_as_the_truth(answers, data) -> None:
     from qwen_seg_ros.offline.data.expressions import Expression
     from qwen_seg_ros.segmentation.answer import parse_answer
 
-    shard, line = list_views(data)[0]
-    rgb, ids, objects = load_view(shard, line)
+    view = StoredViews(data)[0]
     question = Expression("the mug, the can and the hammer", "several", (("mug", (1,)), ("can", (2,)), ("hammer", ())))
-    sample = Sample(rgb, ids, objects, (question,))
-    boxes = {o.id: np.array(o.box_px, np.float32) / np.array([320, 240] * 2, np.float32) for o in objects}
+    sample = Sample(view.rgb, view.ids, view.objects, (question,))
+    boxes = {o.id: np.array(o.box_px, np.float32) / np.array([320, 240] * 2, np.float32) for o in view.objects}
     written = AnswerWriter(answers)(question, sample, boxes)
     parsed = parse_answer(written.answer, question.text)
     entries = {e.phrase: e for e in parsed.entries}
@@ -177,14 +178,13 @@ def test_what_is_taught_is_read_as_the_truth(answers, data) -> None:
         for phrase, number in (("mug", 1), ("can", 2)):
             box = np.array(entries[phrase].box_grid, np.float32) / 1000 * np.array([320, 240] * 2, np.float32)
             mask = text_mask_in_image(entries[phrase].mask_text, box, 240, 320, phrase)
-            assert mask_iou(mask, ids == number) > (0.65 if answers == "text4seg" else 0.9)
+            assert mask_iou(mask, view.ids == number) > (0.65 if answers == "text4seg" else 0.9)
 
 
 def test_augmented_truth_is_measured_anew(data: Path) -> None:
-    for index, view in enumerate(list_views(data) * 3):
-        rgb, ids, objects = load_view(*view)
-        _, moved = augment(rgb, ids, np.random.default_rng(index))
-        seen = visible(objects, moved)
+    for index, view in enumerate([*StoredViews(data)] * 3):
+        _, moved = augment(view.rgb, view.ids, np.random.default_rng(index))
+        seen = visible(view.objects, moved)
         assert visible(seen, moved) == seen and all(o.pixels == int((moved == o.id).sum()) for o in seen)
 
 

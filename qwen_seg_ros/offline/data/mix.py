@@ -7,7 +7,7 @@ endless row of passes, each a permutation of its own.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,9 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.data.expressions import Expression
 from qwen_seg_ros.offline.data.plain_questions import PlainQuestion, plain_questions
 from qwen_seg_ros.offline.data.reasoning import pick_reasoning
-from qwen_seg_ros.offline.data.samples import Sample, augment, evenly, list_views, load_view, pick_questions, visible
+from qwen_seg_ros.offline.data.samples import Sample, augment, evenly, pick_questions, visible
+from qwen_seg_ros.offline.data.store import StoredViews
+from qwen_seg_ros.offline.data.stored_view import StoredView
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 KINDS = ("segmentation", "general", "reasoning")
@@ -95,7 +97,7 @@ def _check(sources: Mapping[str, Source], weights: Mapping[str, int], places: in
         raise InvalidInputError(f"weights must be whole numbers 0..{MAX_WEIGHT}, one at least above 0, got {dict(weights)}")
     empty = [name for name, weight in weights.items() if weight and not len(sources[name])]
     if empty:
-        raise InvalidInputError(f"no pictures in {empty}; a folder of shards needs finished ones (a file `done` in each)")
+        raise InvalidInputError(f"no pictures in {empty}; `qwen-seg simulate --data FOLDER` makes rendered ones")
     if places < 1:
         raise InvalidInputError(f"a step needs at least one picture, got places={places}")
 
@@ -106,12 +108,12 @@ def _pass(seed: int, stream: int, number: int, length: int) -> np.ndarray:
 
 
 class RenderedPictures:
-    """Finished shards as they are now, asked about in one of KINDS; up to `questions` questions a picture.
+    """Rendered views, usually StoredViews, asked about in one of KINDS; up to `questions` questions a picture.
 
     train=False: pictures as they are on disk, without augmentation.
     """
 
-    def __init__(self, views: list[tuple[Path, str]], kind: str, questions: int, train: bool = True) -> None:
+    def __init__(self, views: Sequence[StoredView], kind: str, questions: int, train: bool = True) -> None:
         if kind not in KINDS:
             raise InvalidInputError(f"kind of questions must be one of {', '.join(KINDS)}, got {kind!r}")
         self.views, self.kind, self.questions, self.train = views, kind, questions, train
@@ -120,7 +122,8 @@ class RenderedPictures:
         return len(self.views)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample | None:
-        rgb, ids, objects = load_view(*self.views[index])
+        view = self.views[index]
+        rgb, ids, objects = view.rgb, view.ids, view.objects
         if self.train:
             rgb, ids = augment(rgb, ids, rng)
         seen = visible(objects, ids)
@@ -147,7 +150,7 @@ class RenderedPictures:
 
 def rendered_sources(folder: Path, questions: int, train: bool = True) -> dict[str, RenderedPictures]:
     """The same pictures as three sources, one for each of KINDS."""
-    views = list_views(folder)
+    views = StoredViews(folder)
     return {kind: RenderedPictures(views, kind, questions, train) for kind in KINDS}
 
 
@@ -166,7 +169,8 @@ def held_out_plain(folder: Path, count: int) -> list[tuple[np.ndarray, PlainQues
     To be asked before and after training, of shards that are not trained on. Kinds of questions take turns; with more
     questions than pictures, pictures are asked about several times.
     """
-    source = RenderedPictures(list_views(folder), "general", max(1, -(-count // max(1, len(list_views(folder))))), train=False)
+    views = StoredViews(folder)
+    source = RenderedPictures(views, "general", max(1, -(-count // max(1, len(views)))), train=False)
     out: list[tuple[np.ndarray, PlainQuestion]] = []
     for index in range(len(source)):
         sample = source.sample(index, np.random.default_rng([7, index]))
