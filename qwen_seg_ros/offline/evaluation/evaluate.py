@@ -8,14 +8,17 @@ import numpy as np
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.offline.data.expressions import KINDS, Expression
+from qwen_seg_ros.offline.evaluation.decoder_bound import from_decoder
 from qwen_seg_ros.offline.evaluation.metrics import GresTotals
+from qwen_seg_ros.offline.evaluation.predictions import Prediction, any_object, largest, of_instances
 from qwen_seg_ros.offline.evaluation.questions import SINGLE_TARGET, View
-from qwen_seg_ros.offline.evaluation.scoring import Score, average, largest_object, random_object, score_answer, true_boxes
+from qwen_seg_ros.offline.evaluation.scoring import Score, average, average_score
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.qwen import EncodedFrame, QwenSegmenter
-from qwen_seg_ros.segmentation.result import Outcome, SegmentationResult
+from qwen_seg_ros.segmentation.result import Outcome
 
 ANSWERERS = ("model", "random", "largest", "true boxes")
+NO_DECODER = Score(1.0, 0.0, 0.0)  # true boxes, no masks
 
 
 @dataclass(frozen=True)
@@ -81,28 +84,20 @@ def evaluate(segmenter: QwenSegmenter, views: Iterable[View]) -> Evaluation:
             began = time.perf_counter()
             result = segmenter.segment(encoded, Instruction(question.text))
             seconds = time.perf_counter() - began
-            rejected, scores = result.outcome is Outcome.NOT_FOUND, _scores(segmenter, encoded, result, view, question)
-            out.gres.add(_union(result, view), rejected, view.masks(question.target_ids).any(0))
-            row = Row(number, question.kind, question.text, result.outcome.value, result.answer, rejected, seconds, scores)
+            said = of_instances(result.instances, result.outcome is Outcome.NOT_FOUND)
+            scores = _scores(segmenter, encoded, said, view, question)
+            out.gres.add(said.union(view.ids.shape), said.rejected, view.union(question.target_ids))
+            row = Row(number, question.kind, question.text, result.outcome.value, result.answer, said.rejected, seconds, scores)
             out.rows.append(row)
     return out
 
 
 def _scores(
-    segmenter: QwenSegmenter, encoded: EncodedFrame, result: SegmentationResult, view: View, question: Expression
+    segmenter: QwenSegmenter, encoded: EncodedFrame, said: Prediction, view: View, question: Expression
 ) -> dict[str, Score]:
     if not question.target_ids:
         return {}
-    return {
-        "model": score_answer(result.instances, view, question),
-        "random": random_object(view, question),
-        "largest": largest_object(view, question),
-        "true boxes": true_boxes(segmenter.engine, encoded.image, view, question),
-    }
-
-
-def _union(result: SegmentationResult, view: View) -> np.ndarray:
-    out = np.zeros(view.ids.shape, bool)
-    for instance in result.instances:
-        out[instance.mask.rows_cols] |= instance.mask.crop
-    return out
+    bound = from_decoder(segmenter.engine, encoded.image, view, question)
+    answers = {"model": [said], "random": any_object(view, question), "largest": largest(view, question)}
+    scores = {who: average_score(predictions, view, question) for who, predictions in answers.items()}
+    return {**scores, "true boxes": NO_DECODER if bound is None else average_score([bound], view, question)}

@@ -12,9 +12,14 @@ from qwen_seg_ros.offline.evaluation.questions import SINGLE_TARGET
 from qwen_seg_ros.segmentation.result import Outcome
 
 COLUMNS = (  # title, field of Score, who answers
-    ("box\nAcc@.5", "box_hit", "model"), ("\nrand.", "box_hit", "random"), ("\nlarg.", "box_hit", "largest"),
-    ("mask\nmIoU", "mask_iou", "model"), ("\nrand.", "mask_iou", "random"), ("\nlarg.", "mask_iou", "largest"),
-    ("true\nbox", "mask_iou", "true boxes"), ("mask\nP@.5", "mask_hit", "model"),
+    ("box\nAcc@.5", "box_hit", "model"),
+    ("\nrand.", "box_hit", "random"),
+    ("\nlarg.", "box_hit", "largest"),
+    ("mask\nmIoU", "mask_iou", "model"),
+    ("\nrand.", "mask_iou", "random"),
+    ("\nlarg.", "mask_iou", "largest"),
+    ("true\nbox", "mask_iou", "true boxes"),
+    ("mask\nP@.5", "mask_hit", "model"),
 )
 CAPTION = (
     "rand., larg.: naming a random object (expected value) or the largest one; true box: the mask decoder given the true box;\n"
