@@ -1,10 +1,14 @@
 """Texts the small tokenizer is trained on: instructions about random scenes plus plain words for what may be asked later."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from qwen_seg_ros.offline.data.expressions import TEMPLATES, expressions
+from qwen_seg_ros.offline.data.expressions import expressions
+from qwen_seg_ros.offline.data.lexicon import MATERIALS, SHAPES
+from qwen_seg_ros.offline.data.templates import templates
+from qwen_seg_ros.offline.data.uses import use_phrases
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
@@ -23,8 +27,8 @@ move place pick hand show point detect locate
 """
 
 
-def corpus(scenes: int = 4000, seed: int = 0) -> Iterator[str]:
-    """Deterministic. Scenes are made up from the catalogue; nothing is rendered."""
+def corpus(scenes: int = 1500, seed: int = 0) -> Iterator[str]:
+    """Deterministic. Scenes are made up from the catalogue; nothing is rendered. Of the wording of tests only words are in."""
     rng = np.random.default_rng(seed)
     entries = catalogue()
     for _ in range(scenes):
@@ -33,24 +37,33 @@ def corpus(scenes: int = 4000, seed: int = 0) -> Iterator[str]:
         for item in expressions(objects, 320, rng):
             yield item.text
             yield from (label for label, _ in item.phrases)
-    for word in EVERYDAY_TEXT.split():
+    for word in (*EVERYDAY_TEXT.split(), *_words_of_tests()):
         yield from (word, f" {word}") * 3
-    yield from TEMPLATES
+    yield from (*templates("train"), *use_phrases("train"))
+
+
+def _words_of_tests() -> list[str]:
+    """Each once, in a fixed order."""
+    text = " ".join((*templates("test"), *use_phrases("test"), *MATERIALS.values(), *SHAPES.values()))
+    return sorted(set(re.findall(r"[a-z]+", re.sub(r"{\w*}", " ", text.lower()))))
 
 
 def _anywhere(number: int, entry: CatalogueEntry, rng: np.random.Generator) -> ObjectRecord:
+    """Sizes, places and what it stands on are drawn freely: only the words count."""
     x, y = rng.integers(0, 280), rng.integers(0, 200)
     box = (int(x), int(y), int(x) + 40, int(y) + 40)
+    at, size = rng.uniform((-0.3, -0.3, 0.02), (0.3, 0.3, 0.1)), rng.uniform(0.04, 0.3, 3)
+    words = (entry.key, entry.name, entry.colour, entry.category, entry.aliases)
     return ObjectRecord(
         number,
-        entry.key,
-        entry.name,
-        entry.colour,
-        entry.category,
-        entry.aliases,
+        *words,
         box,
         900,
-        (0, 0, 0),
-        (0.1, 0.1, 0.1),
+        tuple(at.tolist()),
+        (float(size[:2].max()), float(size[:2].min()), float(size[2])),
         float(rng.uniform(0.5, 1)),
+        shape=str(rng.choice(list(SHAPES))),
+        material=str(rng.choice(list(MATERIALS))),
+        support=int(rng.integers(0, number)) if rng.random() < 0.3 else 0,
+        lying=bool(rng.random() < 0.2),
     )
