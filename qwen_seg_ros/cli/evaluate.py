@@ -70,6 +70,7 @@ def tabletop_ors(
     data: Annotated[Path | None, typer.Option(help="folder of views to use for every split instead: to try things out")] = None,
     cache: Annotated[Path, CACHE] = Path(".cache/tabletop_ors"),
     out: Annotated[Path, typer.Option(help="folder of report.html, results.json and questions.jsonl")] = Path("out/tabletop_ors"),
+    workers: Annotated[int, typer.Option(min=1, help="processes that render")] = 1,
     card: Annotated[Path | None, typer.Option(help="rewrite the figures of this page, docs/tabletop_ors.md")] = None,
     checkpoint: Annotated[str, CHECKPOINT] = "tabletop",
     threads: Annotated[int, THREADS] = 0,
@@ -93,8 +94,9 @@ def tabletop_ors(
     splits = chosen(split or ())
     settings = _settings(checkpoint, threads, rejection_threshold, max_new_tokens)
     segmenter = _segmenter(settings)
+    facts = _facts(segmenter, settings)
     plan = Plan(
-        checkpoint, _digest(settings), splits, scenes, questions, parse_size(size), cache, data, _facts(segmenter, settings)
+        checkpoint, _digest(settings), splits, scenes, questions, parse_size(size), cache, data, workers=workers, facts=facts
     )
     run_benchmark(segmenter, plan, out, _bound(segmenter), card, results)
     console.print(f"wrote {out}/report.html, results.json and questions.jsonl", highlight=False)

@@ -29,7 +29,7 @@ def write_page(
 ) -> None:
     """Pictures are read again from `views` and answers from the plan's store."""
     pictures = [_gallery(result, views[result.name], ReplyStore(plan.store / f"{result.name}.jsonl")) for result in results]
-    data = json.dumps(to_json(plan, results, tables)).replace("</", "<\\/")
+    data = json.dumps(to_json(plan, results, tables)).replace("<", "\\u003c")
     body = [_head(plan), _headlines(tables), _explorer(), _split_table(tables), _kinds(), *pictures, _metrics()]
     file.write_text(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Tabletop-ORS: '

@@ -7,7 +7,7 @@ STYLE = """
   --accent:#2ec48f; --heat:46,196,143; --good:#2ec48f; --fair:#e0a94a; --bad:#ef6b6b; } }
 * { box-sizing:border-box; }
 body { margin:0; background:var(--ground); color:var(--ink); font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
-main { max-width:1240px; margin:0 auto; padding:36px 20px 60px; display:grid; gap:20px; grid-template-columns:minmax(0,1fr); }
+main { max-width:1400px; margin:0 auto; padding:36px 20px 60px; display:grid; gap:20px; grid-template-columns:minmax(0,1fr); }
 header p { margin:0; color:var(--soft); } h1 { margin:2px 0 12px; font-size:32px; letter-spacing:-.02em; overflow-wrap:anywhere; }
 h2 { margin:0; font-size:18px; } h3 { margin:18px 0 10px; font-size:14px; color:var(--soft); font-weight:600; }
 .chips { display:flex; flex-wrap:wrap; gap:8px; }
@@ -36,7 +36,7 @@ label { color:var(--soft); font-size:13px; } select { font:inherit; color:var(--
 .ticks div { display:flex; justify-content:space-between; margin:0 -8px; }
 .scroll { overflow-x:auto; margin-top:12px; }
 table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-numeric:tabular-nums; }
-th, td { text-align:right; padding:7px 9px; border-bottom:1px solid var(--line); white-space:nowrap; }
+th, td { text-align:right; padding:7px 8px; border-bottom:1px solid var(--line); white-space:nowrap; }
 th:first-child, td:first-child { text-align:left; } tbody tr:last-child td { border-bottom:0; }
 th { color:var(--soft); font-weight:600; cursor:pointer; user-select:none; } th:hover { color:var(--ink); }
 th[data-order]::after { content:" ↓"; } th[data-order="up"]::after { content:" ↑"; }

@@ -11,7 +11,8 @@ from qwen_seg_ros.offline.evaluation.splits import Split, chosen
 @dataclass(frozen=True)
 class Plan:
     """model: name for people; digest: what answers are kept under, another one for every other model or setting; questions: a
-    picture at most; size: width, height; data: a folder of views to use for every split instead of rendering; facts: shown
+    picture at most; size: width, height; data: a folder of views to use for every split instead of rendering; workers: processes
+    that render; facts: shown
     with the figures."""
 
     model: str
@@ -22,6 +23,7 @@ class Plan:
     size: tuple[int, int] = (640, 480)
     cache: Path = Path(".cache/tabletop_ors")
     data: Path | None = None
+    workers: int = 1
     facts: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -31,5 +33,5 @@ class Plan:
 
     def views(self, split: Split) -> SplitViews:
         """Renders what is not there yet."""
-        folder = self.data or rendered_split(split, self.cache / "views", self.scenes, self.size)
+        folder = self.data or rendered_split(split, self.cache / "views", self.scenes, self.size, self.workers)
         return SplitViews(folder, split, self.questions, self.scenes)

@@ -3,13 +3,12 @@
 The only place of the evaluation that knows how views are rendered, stored and asked about.
 """
 
-import json
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from qwen_seg_ros.frame import Frame
@@ -17,13 +16,18 @@ from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage, Matrix4, RgbImag
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.offline.data.expressions import KINDS, Expression, expressions
-from qwen_seg_ros.offline.data.samples import evenly, list_views, load_view, pick_questions
+from qwen_seg_ros.offline.data.samples import evenly, pick_questions
+from qwen_seg_ros.offline.data.store import StoredViews
+from qwen_seg_ros.offline.data.stored_view import StoredView
 from qwen_seg_ros.offline.evaluation.splits import FIRST_TEST_SEED, Split
-from qwen_seg_ros.offline.sim.dataset import generate
+from qwen_seg_ros.offline.sim.dataset import Rendering, Shard, generate, render_whole, show_progress
 from qwen_seg_ros.offline.sim.noise import noisy_colour, noisy_depth
+from qwen_seg_ros.offline.sim.profiles import scene_profile
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 __all__ = ["FIRST_TEST_SEED", "SINGLE_TARGET", "SplitViews", "View", "asks_for_one", "rendered", "rendered_split", "views"]
+SHARD = 25  # arrangements in a file: what an interruption loses
+FAR_M = 10.0
 FOR_MORE = ("all", "several")
 SINGLE_TARGET = tuple(kind for kind in KINDS if kind not in (*FOR_MORE, "absent"))
 
@@ -76,61 +80,77 @@ class View:
 
 
 def rendered(cache: Path, first_seed: int, scenes: int, size: tuple[int, int]) -> Path:
-    """A folder of `scenes` rendered views, one an arrangement; rendered when it is not there yet."""
+    """A folder of `scenes` rendered simple views, one an arrangement; rendered when it is not there yet."""
     folder = cache / f"{first_seed}_{scenes}_{size[0]}x{size[1]}"
-    generate(folder, first_seed, scenes, views=1, size=size)
+    generate(folder, first_seed, scenes, views=1, size=size, profile="simple")
     return folder
 
 
 def views(folder: Path, questions: int, limit: int | None = None) -> Iterator[View]:
-    """The first `limit` views of a folder of shards with up to `questions` questions each, in a fixed order."""
-    for number, (shard, line) in enumerate(list_views(folder)[:limit]):
-        rgb, ids, objects = load_view(shard, line)
-        if objects:
-            yield View(rgb, ids, objects, pick_questions(objects, ids.shape[1], questions, np.random.default_rng([7, number])))
+    """The first `limit` views of a folder with up to `questions` questions each, in a fixed order."""
+    for number, stored in enumerate(StoredViews(folder)[:limit]):
+        if stored.objects:
+            rng = np.random.default_rng([7, number])
+            asked = pick_questions(stored.objects, stored.ids.shape[1], questions, rng)
+            yield View(stored.rgb, stored.ids, stored.objects, asked)
 
 
-def rendered_split(split: Split, cache: Path, scenes: int, size: tuple[int, int]) -> Path:
-    """The views of a split with depth, one an arrangement; rendered when they are not there yet."""
+def rendered_split(split: Split, cache: Path, scenes: int, size: tuple[int, int], workers: int) -> Path:
+    """The views of a split with depth, one an arrangement; only what is not there yet is rendered."""
     folder = cache / f"{split.profile}_{split.first_seed}_{scenes}_{size[0]}x{size[1]}"
-    generate(folder, split.first_seed, scenes, views=1, size=size, depth=True)
+    rendering = Rendering(1, size, split.profile, depth=True)
+    shards = [
+        Shard(folder / f"shard_{start:05d}.parquet", split.first_seed + start, min(SHARD, scenes - start), rendering)
+        for start in range(0, scenes, SHARD)
+    ]
+    waiting = [shard for shard in shards if not shard.finished()]
+    if waiting:
+        show_progress(scenes, waiting, _run(waiting, workers))
     return folder
 
 
+def _run(shards: list[Shard], workers: int) -> Iterator[int]:
+    """-> arrangements finished since the last yield."""
+    if workers == 1:
+        yield from (1 for shard in shards for _ in shard.render())
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:  # OpenGL contexts do not survive a fork
+        yield from pool.imap_unordered(render_whole, shards)
+
+
 class SplitViews(Sequence[View]):
-    """Views of a folder of shards, read when they are asked for; colour and depth as sensors give them."""
+    """Views of a folder, read when they are asked for, with the questions of a split; colour and depth as sensors give them."""
 
     def __init__(self, folder: Path, split: Split, questions: int, limit: int | None = None) -> None:
         self.split, self.questions = split, questions
-        self._lines = list_views(folder)[:limit]
+        self._stored = StoredViews(folder, depth=True)[:limit]
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._stored)
 
     def __getitem__(self, number: int) -> View:  # type: ignore[override]
-        shard, line = self._lines[number]
-        rgb, ids, objects = load_view(shard, line)
-        truth = json.loads(line)
-        seed = int(truth["seed"])
-        return View(
-            noisy_colour(rgb, seed),
-            ids,
-            objects,
-            self._questions(objects, ids.shape[1], seed),
-            _depth(shard / f"{truth['name']}_depth.png", seed),
-            Camera(**{**truth["camera"], "distortion": tuple(truth["camera"]["distortion"])}),
-            np.array(truth["base_from_camera"], np.float64),
-            f"{seed}_{truth['name']}",
-        )
+        stored = self._stored[number]
+        rgb, depth_m = _as_sensed(stored)
+        asked = self._asked(stored.objects, stored.ids.shape[1], stored.seed)
+        camera, base_from_camera = stored.camera, stored.base_from_camera
+        return View(rgb, stored.ids, stored.objects, asked, depth_m, camera, base_from_camera, stored.key)
 
-    def _questions(self, objects: tuple[ObjectRecord, ...], width: int, seed: int) -> tuple[Expression, ...]:
+    def _asked(self, objects: tuple[ObjectRecord, ...], width: int, seed: int) -> tuple[Expression, ...]:
+        """Kinds by turns; the same for the same scene."""
         rng = np.random.default_rng([7, seed])
-        return evenly(list(expressions(objects, width, rng)), self.questions, rng) if objects else ()
+        return evenly(list(expressions(objects, width, rng, self.split.wording)), self.questions, rng) if objects else ()
 
 
-def _depth(file: Path, seed: int) -> DepthImage | None:
-    """Stored millimetres -> metres with the noise of a sensor; None where no depth was stored."""
-    if not file.exists():
-        return None
-    exact = cv2.imread(str(file), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
-    return noisy_depth(exact, seed)
+def _as_sensed(stored: StoredView) -> tuple[RgbImage, DepthImage | None]:
+    """Colour and depth; exact pictures get the noise of a good sensor, those of a profile with sensors have theirs."""
+    if scene_profile(stored.profile).sensors:
+        return stored.rgb, stored.depth_m
+    depth_m = None if stored.depth_m is None else _noisy(stored.depth_m, stored.seed)
+    return noisy_colour(stored.rgb, stored.seed), depth_m
+
+
+def _noisy(depth_m: DepthImage, seed: int) -> DepthImage:
+    """What is unknown counts as far away and stays unknown."""
+    unknown = np.isnan(depth_m)
+    sensed = noisy_depth(np.where(unknown, np.float32(FAR_M), depth_m), seed)
+    return np.where(unknown, np.float32(np.nan), sensed)
