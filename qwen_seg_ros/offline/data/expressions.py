@@ -78,11 +78,12 @@ def _uses(scene: Scene) -> Iterator[Phrase]:
     decided = list(asked_uses(scene.words, scene.speaker.wording))
     for ways, items in decided:
         if items:
-            yield Phrase("part", scene.speaker.one_of(ways), _by_category(items))
+            fitting = [way for way in ways if len(items) == 1 or not way.startswith("the ")]
+            yield Phrase("part", scene.speaker.one_of(fitting), _by_category(items))
     missing = [ways for ways, items in decided if not items]
     for ways in scene.speaker.some_of(missing, MOST_ABSENT_USES if scene.words.objects else 0):
         text = scene.speaker.one_of(ways)
-        yield Phrase("absent", text, ((text, ()),))
+        yield Phrase("absent", text, ((text.removeprefix("the "), ()),))
 
 
 def _by_category(items: list[ObjectRecord]) -> tuple[tuple[str, tuple[int, ...]], ...]:

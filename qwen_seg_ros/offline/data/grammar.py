@@ -15,6 +15,7 @@ SHARE_SINGULAR, SHARE_TAIL, SHARE_OPENER, SHARE_TELEGRAPHIC, SHARE_TIDY = 0.12, 
 SHARE_SLIPS = {"train": 0.05, "test": 0.15}  # in training a letter is missing or doubled, in tests two are swapped
 SHORTEST_SLIP = 5  # letters; a slip in "mug" or "left" could say something else
 WORDS_PER_SLIP = 6
+LONGEST_INSIDE = 7  # words; what is longer goes to the end of a sentence
 POLITE = ("please", "thank", "now", "?", "will you")
 ARTICLES = {"the", "a", "an"}
 
@@ -73,7 +74,10 @@ class Speaker:
     def sentence(self, text: str, plural: bool = False) -> str:
         """A phrase with its article -> an instruction."""
         single = not plural and not set(text.split()) & PAIRS
-        said = self.way(SINGULAR if single and self.chance(SHARE_SINGULAR) else CARRIERS).format(text)
+        carriers = (SINGULAR if single and self.chance(SHARE_SINGULAR) else CARRIERS).of(self.wording)
+        if len(text.split()) > LONGEST_INSIDE:
+            carriers = tuple(c for c in carriers if c.removesuffix("?").endswith("{}"))
+        said = self.one_of(carriers).format(text)
         if not any(word in said for word in POLITE) and self.chance(SHARE_TAIL):
             said = self.way(TAILS).format(said)
         if self.chance(SHARE_OPENER):

@@ -81,7 +81,8 @@ def relation_phrases(scene: Scene) -> Iterator[Phrase]:
 
 
 def relation_text(scene: Scene, relation: str, anchor: int) -> str:
-    return scene.speaker.way(t.RELATIONS[relation]).format(a=scene.the(anchor))
+    text = scene.speaker.way(t.RELATIONS[relation]).format(a=scene.the(anchor))
+    return text.replace("s's ", "s' ")  # the scissors' left
 
 
 def link_of(relation: str) -> Wording:
@@ -145,7 +146,8 @@ def _ranks(scene: Scene, measure: str, noun: str, group: Meaning) -> Iterator[Ra
 
 def _rank(scene: Scene, noun: str, item: int, ways: Wording, words: dict[str, str]) -> Phrase:
     options = [w for w in ways.of(scene.speaker.wording) if "{s}" not in w or noun.split()[-1] not in WITHOUT_PLURAL]
-    text = scene.speaker.one_of(options).format(scene.noun(noun), s=plural_of(noun), **words)
+    said = noun if ways in t.OF_TWO.values() else scene.noun(noun)  # "the right one" is the correct one
+    text = scene.speaker.one_of(options).format(said, s=plural_of(noun), **words)
     return Phrase("superlative", f"the {text}", ((noun, (item,)),))
 
 
@@ -174,7 +176,7 @@ def _with_adjective(scene: Scene, kind: str, word: str, meaning: Meaning) -> Ite
     for noun in (o for o in scene.words.nouns if " " not in o):
         head = scene.words.meaning(noun)
         both = head.both(meaning)
-        if both.single and not head.single and word not in noun:
+        if both.single and not head.single and word.split("-")[0] not in noun:
             text = scene.speaker.way(t.ATTRIBUTES[kind]).format(w=word, m=material_noun(word), n=scene.noun(noun))
             yield Phrase("attribute", f"the {text}", ((f"{word} {noun}", (scene.target(both),)),))
 
@@ -240,7 +242,7 @@ def _described(
     noun = item.category if speaker.chance(0.75) else "object"
     used = [adjective for adjective in adjectives if adjective[0] not in noun and speaker.chance(0.6)]
     said = speaker.some_of(places, 2 if not used or speaker.chance(0.4) else 1)
-    if len(used) + len(said) < 2 or len({anchor for _, anchor in said}) < len(said):
+    if len(used) + len(said) < 2 or any(len(set(part)) < len(said) for part in zip(*said, strict=True)):
         return None
     head = meaning = scene.words.meaning(noun)
     for part in [*(m for _, m in used), *(scene.layout.related(*place) for place in said)]:

@@ -25,11 +25,11 @@ WELL_SEEN = 0.6  # share of an object that must be seen to speak of its size
 
 
 class Placed:
-    """An object as the relations need it; x and row in shares of the image's width, the rest in metres."""
+    """An object as the relations need it. left, right: pixels; x, row: shares of the image's width; the rest in metres."""
 
     def __init__(self, item: ObjectRecord, width: int) -> None:
         left, _, right, lower = item.box_px
-        self.item, self.left, self.right, self.row = item, left / width, right / width, lower / width
+        self.item, self.left, self.right, self.row = item, left, right, lower / width
         self.x, self.distance = (left + right) / 2 / width, item.distance_m
         self.at = item.centre_m
         self.length, self.breadth, self.height = item.size_m
@@ -51,7 +51,8 @@ def side_of(sign: int) -> Verdict:
 
     def verdict(one: Placed, anchor: Placed) -> bool | None:
         gap = sign * (one.x - anchor.x)
-        outside = one.x < anchor.left or one.x > anchor.right
+        centre = (one.left + one.right) / 2
+        outside = centre < anchor.left or centre > anchor.right
         return _decided(gap >= SIDE_MARGIN and outside and not stacked(one, anchor), gap <= -SIDE_MARGIN)
 
     return verdict
@@ -67,7 +68,7 @@ def nearer(one: Placed, anchor: Placed) -> bool | None:
 def before(one: Placed, anchor: Placed) -> bool | None:
     """Nearer and in the same column of the picture."""
     shared = min(one.right, anchor.right) - max(one.left, anchor.left)
-    share = shared / max(1e-6, min(one.right - one.left, anchor.right - anchor.left))
+    share = shared / max(1, min(one.right - one.left, anchor.right - anchor.left))
     gap, rows = anchor.distance - one.distance, one.row - anchor.row
     holds = gap >= DISTANCE_MARGIN_M / 2 and rows >= ROW_MARGIN and share >= COLUMN_SHARE and not stacked(one, anchor)
     return _decided(holds, (gap <= 0 and rows <= 0) or share <= -1)
@@ -133,7 +134,7 @@ VERDICTS: dict[str, Verdict] = {
     "in": inside,
     "holding": swapped(inside),
     "taller": taller,
-    "lower": swapped(taller),
+    "shorter": swapped(taller),
     "bigger": bigger,
     "smaller": swapped(bigger),
 }

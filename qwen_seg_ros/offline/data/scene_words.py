@@ -82,10 +82,11 @@ class SceneWords:
 
     @cached_property
     def nouns(self) -> list[str]:
-        """What kinds of things are here: categories, also with a colour, and "object"."""
+        """What kinds of things are here: categories, also with a colour that is all of theirs, and "object"."""
         plain = {o.category for o in self.spoken}
-        coloured = {f"{colour_phrase(o)} {o.category}" for o in self.spoken if sayable_colour(o)}
-        return [*sorted(plain | coloured), "object"] if self.spoken else []
+        coloured = {f"{colour_phrase(o)} {o.category}": o.colour for o in self.spoken if sayable_colour(o)}
+        fair = {noun for noun, colour in coloured.items() if all(o.colour == colour for o in self.items(self.meaning(noun)))}
+        return [*sorted(plain | fair), "object"] if self.spoken else []
 
     @cached_property
     def singles(self) -> list[tuple[str, str, int]]:

@@ -29,6 +29,11 @@ CARRIERS = Wording(  # {}: any phrase with its article
         "can you see {}?", "locate {}", "look for {}", "I am looking for {}", "can I have {} please?", "select {}",
         "please take {} off the table", "could you hand me {}?", "let me have {}", "go and get {}", "we need {} now",
         "next, take {}", "move {} out of the way", "put {} aside", "hey robot, bring me {}",
+        "I would like you to pick up {}", "can you get {} for me?", "could you find {}?", "will you pass me {}?",
+        "may I have {}?", "pass me {}", "hand me {}", "pick out {}", "try to grab {}", "your target is {}", "please pick {}",
+        "go for {}", "please bring {} to me", "carry {} over here", "bring {} here", "what we need is {}", "detect {}",
+        "make a mask of {}", "now grab {}", "first take {}", "then pick up {}", "you should take {}", "touch {}", "look at {}",
+        "grasp {}", "I need you to grasp {}", "could you grasp {}?", "please grab {} for me", "help me find {}",
     ),
     (
         "would you be so kind as to pass me {}?", "fetch {}", "fetch {} for me, will you?", "mark {} in the image",
@@ -39,7 +44,7 @@ CARRIERS = Wording(  # {}: any phrase with its article
 SINGULAR = Wording(  # one object
     (
         "where is {}?", "where is {}", "which one is {}?", "can you tell me where {} is?", "is {} here?",
-        "do you see where {} is?",
+        "do you see where {} is?", "which object is {}?", "where exactly is {}?", "do you know where {} is?",
     ),
     ("where can I find {}?", "any idea where {} is?", "where did I put {}?"),
 )
@@ -53,40 +58,43 @@ RELATIONS = {  # behind a noun
     "nearer": Wording(("closer to the camera than {a}", "nearer to us than {a}"), ("closer to the viewer than {a}",)),
     "farther": Wording(("farther from the camera than {a}", "farther away than {a}"), ("more distant than {a}",)),
     "beside": Wording(("next to {a}", "beside {a}", "close to {a}", "near {a}"), ("right by {a}", "alongside {a}")),
-    "on": Wording(("on {a}", "on top of {a}", "standing on {a}"), ("resting on {a}", "placed upon {a}")),
-    "under": Wording(("under {a}", "underneath {a}", "with {a} on it"), ("beneath {a}", "with {a} on top of it")),
-    "in": Wording(("in {a}", "inside {a}"), ("inside of {a}", "contained in {a}")),
+    "on": Wording(("on {a}", "on top of {a}", "standing on {a}"), ("resting on {a}",)),
+    "under": Wording(("under {a}", "underneath {a}", "with {a} on it"), ("beneath {a}", "bearing {a}")),
+    "in": Wording(("in {a}", "inside {a}"), ("inside of {a}",)),
     "holding": Wording(("with {a} in it", "with {a} inside"), ("holding {a}", "containing {a}")),
-    "taller": Wording(("taller than {a}", "higher than {a}"), ("of more height than {a}",)),
-    "lower": Wording(("lower than {a}", "not as tall as {a}"), ("less tall than {a}",)),
+    "taller": Wording(("taller than {a}",), ("of more height than {a}",)),
+    "shorter": Wording(("shorter than {a}", "not as tall as {a}"), ("less tall than {a}",)),
     "bigger": Wording(("bigger than {a}", "larger than {a}"), ("of greater size than {a}",)),
     "smaller": Wording(("smaller than {a}", "not as big as {a}"), ("of lesser size than {a}",)),
 }
 BETWEEN = Wording(("between {a} and {b}", "in between {a} and {b}"),
-                  ("with {a} on one side and {b} on the other", "flanked by {a} and {b}"))
-CLOSEST = Wording(("closest to {a}", "nearest to {a}"), ("which stands nearest {a}", "with the shortest distance to {a}"))
-LINKS = Wording(("{n} {r}", "{n} {r}", "{n} which is {r}"), ("{n} that you see {r}", "{n}, the one {r}"))  # of places
-COMPARED = Wording(("{n} {r}", "{n} which is {r}"), ("{n}, I mean the one {r}",))
+                  ("flanked by {a} and {b}",))
+CLOSEST = Wording(("closest to {a}", "nearest to {a}"), ("which stands nearest {a}",))
+LINKS = Wording(("{n} {r}", "{n} {r}", "{n} which is {r}", "{n} that is {r}"),
+                ("{n} that you see {r}", "{n}, the one {r}"))  # of places
+COMPARED = Wording(("{n} {r}", "{n} which is {r}", "{n} that is {r}"), ("{n}, I mean the one {r}",))
 OWNING = Wording(("{n} {r}",), ("{n}, that is, the one {r}",))
 SUPERLATIVES = {
-    "left": Wording(("leftmost {}", "{} on the far left", "{} farthest to the left"),
-                    ("left-most {}", "{} at the left end")),
-    "right": Wording(("rightmost {}", "{} on the far right", "{} farthest to the right"),
-                     ("right-most {}", "{} at the right end")),
-    "near": Wording(("nearest {}", "{} closest to the camera", "closest {}"), ("{} at the very front", "{} nearest to me")),
-    "far": Wording(("farthest {}", "{} farthest from the camera", "most distant {}"), ("{} at the very back", "furthest {}")),
-    "tall": Wording(("tallest {}", "highest {}"), ("{} with the greatest height", "{} that is taller than the rest")),
-    "short": Wording(("shortest {}", "lowest {}"), ("least tall {}", "{} that is shorter than the rest")),
-    "big": Wording(("biggest {}", "largest {}"), ("{} of the largest size", "{} that is bigger than the rest")),
-    "small": Wording(("smallest {}",), ("tiniest {}", "{} that is smaller than the rest")),
-    "long": Wording(("longest {}",), ("{} with the greatest length",)),
-    "wide": Wording(("widest {}",), ("broadest {}",)),
+    "left": Wording(("leftmost {}", "{} on the far left", "{} farthest to the left", "{} at the far left"),
+                    ("{} at the left end",)),
+    "right": Wording(("rightmost {}", "{} on the far right", "{} farthest to the right", "{} at the far right"),
+                     ("{} at the right end",)),
+    "near": Wording(("nearest {}", "{} closest to the camera", "closest {}", "{} nearest to the camera"),
+                    ("{} at the very front", "{} nearest to me")),
+    "far": Wording(("farthest {}", "{} farthest from the camera", "most distant {}", "{} that is farthest away"),
+                   ("{} at the very back", "furthest {}")),
+    "tall": Wording(("tallest {}", "{} that is the tallest"), ("{} that is taller than the rest",)),
+    "short": Wording(("shortest {}", "{} that is the shortest"), ("{} that is shorter than the rest",)),
+    "big": Wording(("biggest {}", "largest {}", "{} that is the biggest"), ("{} that is bigger than the rest",)),
+    "small": Wording(("smallest {}", "{} that is the smallest"), ("tiniest {}", "{} that is smaller than the rest")),
+    "long": Wording(("longest {}", "{} that is the longest"), ("{} with the greatest length",)),
+    "wide": Wording(("widest {}", "{} that is the widest"), ("broadest {}",)),
 }
 OF_TWO = {  # only where the group has two
     "left": Wording(("{} on the left", "left {}", "{} to the left"), ("left-hand {}",)),
     "right": Wording(("{} on the right", "right {}", "{} to the right"), ("right-hand {}",)),
     "near": Wording(("nearer {}", "closer {}", "front {}"), ("{} that is less far away",)),
-    "far": Wording(("farther {}", "{} farther away", "back {}"), ("more distant {}",)),
+    "far": Wording(("farther {}", "back {}"), ("more distant {}",)),
     "tall": Wording(("taller {}", "taller of the two {s}"), ("{} that is the taller one",)),
     "short": Wording(("shorter {}", "shorter of the two {s}"), ("{} that is the shorter one",)),
     "big": Wording(("bigger {}", "larger {}", "big {}", "larger of the two {s}"), ("{} that is the larger one",)),
@@ -109,32 +117,37 @@ MIDDLE = Wording(("middle {}", "{} in the middle", "middle one of the three {s}"
                  ("central {} of the three", "{} in the centre"))
 ATTRIBUTES = {
     "colour": Wording(("{w} object", "{w} thing", "{w} one", "{w} item", "thing that is {w}"),
-                      ("{w} coloured object", "{w}-coloured thing")),
-    "material": Wording(("{w} {n}", "{n} made of {m}"), ("{n} made out of {m}", "{n} that consists of {m}")),
-    "shape": Wording(("{w} {n}", "{n} that is {w}"), ("{n} that looks {w}", "{w} looking {n}")),
+                      ("{w}-coloured thing",)),
+    "material": Wording(("{w} {n}", "{n} made of {m}"), ("{n} made out of {m}",)),
+    "shape": Wording(("{w} {n}", "{n} that is {w}"), ("{n} that looks {w}",)),
     "lying": Wording(("{n} lying on its side", "{n} that has fallen over", "toppled {n}"),
-                     ("knocked over {n}", "{n} that was tipped over")),
-    "upright": Wording(("upright {n}", "standing {n}", "{n} that stands upright"), ("{n} still on its feet", "{n} set upright")),
+                     ("knocked over {n}",)),
+    "upright": Wording(("upright {n}", "standing {n}", "{n} that stands upright"), ("{n} still on its feet",)),
     "not": Wording(("{n} that is not {w}", "{n} which is not {w}"), ("non-{w} {n}", "{n} that isn't {w}")),
 }
 DESCRIBED = Wording(  # {n}: a noun with its adjectives, {r} and {q}: what else is true of it
-    ("{n} {r}", "{n} that is {r}", "{n} {r} and {q}", "{n} that is {r} and {q}", "{n} {r}, {q}"),
-    ("{n} located {r}", "{n} you can see {r}", "{n} both {r} and {q}", "{n} to be found {r} and also {q}"),
+    ("{n} {r}", "{n} that is {r}", "{n} {r} and {q}", "{n} that is {r} and {q}", "{n} which is {r}",
+     "{n} which is {r} and {q}", "{n} {r} and also {q}"),
+    ("{n} located {r}", "{n} you can see {r}", "{n} that is both {r} and {q}", "{n} to be found {r} and also {q}"),
 )
 ALL = Wording(("all {s}", "all the {s}", "every {n}", "each {n}", "the {s}", "all of the {s}"),
-              ("every single {n}", "the whole lot of {s}", "any {n} there is"))
+              ("every single {n}", "any {n} there is"))
 BOTH = Wording(("both {s}", "the two {s}", "both of the {s}"), ("the pair of {s}", "each of the two {s}"))
 COUNTED = Wording(("the {c} {s}", "all {c} {s}"), ("all {c} of the {s}", "the set of {c} {s}"))
 ALL_RELATED = Wording(("all the {s} {r}", "all {s} {r}", "every {n} {r}", "the {s} {r}"),
                       ("each and every {n} {r}", "whichever {s} are {r}"))
-EVERYTHING = Wording(("everything {r}", "all objects {r}", "all things {r}"), ("anything {r}", "whatever is {r}"))
-EXCEPT = Wording(("everything except {a}", "all objects except {a}", "everything but {a}"),
+EVERYTHING = Wording(("everything {r}", "all objects {r}", "all things {r}", "every object {r}", "all the things {r}"),
+                     ("anything {r}", "whatever is {r}"))
+EXCEPT = Wording(("everything except {a}", "all objects except {a}", "everything but {a}", "every object but {a}",
+                  "all the objects except {a}"),
                  ("everything other than {a}", "all things apart from {a}"))
-ALL_BUT = Wording(("all {s} except {a}", "all the {s} but {a}"), ("the {s} apart from {a}", "every {n} other than {a}"))
-SEVERAL = Wording(("{h} and {l}", "{h} and {l}", "{h}, {l}", "{h} and also {l}"), ("{h} plus {l}", "{h} as well as {l}"))
-OPENERS = Wording(("uh, {}", "um {}", "ok, {}", "so, {}", "well, {}", "hey, {}"),
+ALL_BUT = Wording(("all {s} except {a}", "all the {s} but {a}", "every {n} except {a}"),
+                  ("the {s} apart from {a}", "every {n} other than {a}"))
+SEVERAL = Wording(("{h} and {l}", "{h} and {l}", "{h}, {l}", "{h} and also {l}", "{h}, and {l}"),
+                  ("{h} plus {l}", "{h} as well as {l}"))
+OPENERS = Wording(("uh, {}", "um {}", "ok, {}", "so, {}", "well, {}", "hey, {}", "oh, {}", "robot, {}", "um, {}"),
                   ("erm, {}", "hmm, {}", "all right then, {}", "listen, {}"))
-TAILS = Wording(("{} please", "{}, please", "{}, thank you"), ("{}, if you don't mind", "{}, cheers", "{} asap"))
+TAILS = Wording(("{} please", "{}, please", "{}, thank you", "{} now"), ("{}, if you don't mind", "{}, cheers", "{} asap"))
 # fmt: on
 ORDINAL_WORDS = ("first", "second", "third", "fourth")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
