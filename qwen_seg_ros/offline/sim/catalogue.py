@@ -14,12 +14,17 @@ PAINT = {
     "red": (0.75, 0.07, 0.08), "blue": (0.08, 0.2, 0.68), "green": (0.1, 0.5, 0.15), "yellow": (0.92, 0.76, 0.08),
     "orange": (0.93, 0.45, 0.06), "white": (0.92, 0.92, 0.9), "black": (0.07, 0.07, 0.08), "purple": (0.4, 0.12, 0.5),
     "pink": (0.92, 0.45, 0.6), "brown": (0.42, 0.24, 0.1), "gray": (0.45, 0.46, 0.48),
-}
+    "turquoise": (0.1, 0.68, 0.68), "beige": (0.82, 0.72, 0.54), "silver": (0.72, 0.73, 0.76), "gold": (0.8, 0.6, 0.16),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One kind of object. path: below the asset folder; paint: rgb of untextured shapes; y_up: the mesh's y axis points up."""
+    """One kind of object. path: below the asset folder; paint: rgb of untextured shapes; y_up: the mesh's y axis points up.
+
+    pool: "starter" (also in training), "train" or "unseen" (held out); colours: words of PAINT, one of which is drawn for every
+    scene and put before the name; material: a word, "" = none that could be said; solid: name of a made-up shape, without path.
+    """
 
     key: str
     path: str
@@ -29,6 +34,10 @@ class CatalogueEntry:
     aliases: tuple[str, ...] = ()
     paint: tuple[float, float, float] | None = None
     y_up: bool = False
+    pool: str = "starter"
+    colours: tuple[str, ...] = ()
+    material: str = ""
+    solid: str = ""
 
 
 def _textured() -> list[CatalogueEntry]:
@@ -144,3 +153,41 @@ TABLES = (
 )
 FLOORS = ("libero/textures/light_floor.png", "libero/textures/gray_floor.png", "libero/textures/rustic_floor.png")
 WALLS = ("libero/textures/light_gray_plaster.png", "libero/textures/light_blue_wall.png", "libero/textures/white_wall.png")
+
+BACKGROUNDS = {  # of each pool: "train" uses the starter ones too
+    "table": {
+        "starter": TABLES,
+        "train": (
+            "robosuite/textures/blue-wood.png", "robosuite/textures/green-wood.png", "libero/textures/dark_floor_texture.png",
+            "libero/textures/grigia_caldera_porcelain_floor.png", "libero/textures/canvas_sky_blue.png",
+            "robosuite/textures/yellow-plaster.png", "robosuite/textures/steel-scratched.png",
+            "libero/textures/smooth_light_gray_plaster.png", "robosuite/textures/gray-felt.png",
+        ),
+        "unseen": (
+            "robosuite/textures/red-wood.png", "robosuite/textures/wood-tiles.png", "robosuite/textures/clay.png",
+            "libero/textures/dapper_gray_floor.png", "robosuite/textures/pink-plaster.png", "robosuite/textures/brass-ambra.png",
+        ),
+    },
+    "floor": {
+        "starter": FLOORS,
+        "train": (
+            "libero/textures/dark_floor_texture.png", "libero/textures/grigia_caldera_porcelain_floor.png",
+            "libero/textures/light-gray-floor-tile.png", "libero/textures/seamless_wood_planks_floor.png",
+        ),
+        "unseen": (
+            "robosuite/textures/dirt.png", "libero/textures/dapper_gray_floor.png",
+            "libero/textures/tile_grigia_caldera_porcelain_floor.png",
+        ),
+    },
+    "wall": {
+        "starter": WALLS,
+        "train": (
+            "libero/textures/dark_blue_wall.png", "libero/textures/stucco_wall.png", "libero/textures/gray_wall.png",
+            "libero/textures/meeka-beige-plaster.png", "libero/textures/dark_gray_plaster.png",
+        ),
+        "unseen": (
+            "libero/textures/dark_green_plaster_wall.png", "libero/textures/yellow_linen_wall_texture.png",
+            "robosuite/textures/white-bricks.png",
+        ),
+    },
+}  # fmt: skip

@@ -1,68 +1,146 @@
-"""Rendered views on disk, in shards that a trainer can read while later ones are still being made.
+"""Rendered views on disk, in shards that a trainer can read while later ones are still being made (offline.data.store).
 
-    folder/shard_00000/0000000.jpg         colour, JPEG quality 92
-    folder/shard_00000/0000000_ids.png     8-bit ids, 0 = no object
-    folder/shard_00000/0000000_depth.png   16-bit millimetres (only with depth=True)
-    folder/shard_00000/meta.jsonl          one line a view
-    folder/shard_00000/done                written last
-
-A line of meta.jsonl: {"name", "seed", "width", "height", "camera": {fields of Camera}, "base_from_camera": 4 x 4,
-"objects": [{fields of scene.ObjectRecord}]}.
+A shard is a Parquet file, a pure function of its seeds and of how they are rendered: it is the same wherever it is made, here
+or on a cluster (offline.sim.cluster).
 """
 
-import json
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qwen_seg_ros.offline.sim.scene import ObjectRecord, SimScene
+from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.offline.data.store import ViewWriter, about
+from qwen_seg_ros.offline.data.stored_view import Row, to_row
+from qwen_seg_ros.offline.sim.profiles import scene_profile
 
 if TYPE_CHECKING:
     from qwen_seg_ros.offline.sim.renderer import SceneRenderer  # imports MuJoCo, which readers of shards need not have
 
-__all__ = ["ObjectRecord", "generate"]
 SHARD = 250  # arrangements in a shard
+MAX_VIEWS = 100  # of an arrangement
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How an arrangement becomes rows: views of it, their width and height, the kind of scenes (offline.sim.profiles), whether
+    depth is stored, and whether the pictures are those of the profile's sensors or exact.
+
+    Raises:
+        InvalidInputError: for a number that cannot be, or a profile that does not exist.
+    """
+
+    views: int = 3
+    size: tuple[int, int] = (320, 240)
+    profile: str = "train"
+    depth: bool = False
+    sensor: bool = True
+
+    def __post_init__(self) -> None:
+        scene_profile(self.profile)
+        if not 1 <= self.views <= MAX_VIEWS or min(self.size) < 1:
+            raise InvalidInputError(f"views must be 1..{MAX_VIEWS} and sides at least 1, got {self.views} and {self.size}")
+
+    def rows(self, seed: int) -> list[Row]:
+        """The views of one arrangement as they are stored; the same on every call."""
+        chosen = scene_profile(self.profile)
+        profile = chosen if self.sensor else replace(chosen, sensors=())
+        scenes = _renderer(*self.size).render(seed, self.views, profile=profile)
+        return [to_row(scene, number, self.profile, self.depth) for number, scene in enumerate(scenes)]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The arrangements of `scenes` seeds from `first_seed` on, and the file they go to."""
+
+    path: Path
+    first_seed: int
+    scenes: int
+    rendering: Rendering
+
+    @property
+    def about(self) -> dict:
+        """What the file says about itself."""
+        size = list(self.rendering.size)
+        return {**asdict(self.rendering), "size": size, "first_seed": self.first_seed, "scenes": self.scenes}
+
+    def render(self) -> Iterator[int]:
+        """Yields each seed when its arrangement is drawn; the file is there after the last one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with ViewWriter(self.path, self.about) as writer:
+            for seed in range(self.first_seed, self.first_seed + self.scenes):
+                writer.add(self.rendering.rows(seed))
+                yield seed
+
+    def finished(self) -> bool:
+        """
+        Raises:
+            InvalidInputError: when the file is there, but holds something else.
+        """
+        old = self.path.with_suffix("")  # a folder of what was written before Parquet
+        there = {"profile": "simple"} if (old / "done").exists() else about(self.path) if self.path.exists() else None
+        if there is not None and not there.items() <= self.about.items():
+            raise InvalidInputError(f"{self.path} was made with {there}, asked is {self.about}; use another folder")
+        return there is not None
+
+
+def missing_shards(folder: Path, first_seed: int, scenes: int, rendering: Rendering) -> list[Shard]:
+    """The shards of `scenes` arrangements that are not in the folder yet."""
+    starts = range(0, scenes, SHARD)
+    names = [Path(folder) / f"shard_{number:05d}.parquet" for number in range(len(starts))]
+    shards = [
+        Shard(name, first_seed + start, min(SHARD, scenes - start), rendering) for name, start in zip(names, starts, strict=True)
+    ]
+    return [shard for shard in shards if not shard.finished()]
 
 
 def generate(
     folder: Path, first_seed: int, scenes: int, views: int = 3, size: tuple[int, int] = (320, 240), workers: int = 1,
-    depth: bool = False,
-) -> None:
-    """Render `scenes` arrangements with `views` views each (width, height = size); finished shards are kept, so it resumes.
+    depth: bool = False, profile: str = "train", sensor: bool = True,
+) -> None:  # fmt: skip
+    """`render_missing` with the fields of Rendering as arguments."""
+    render_missing(folder, first_seed, scenes, Rendering(views, size, profile, depth, sensor), workers)
 
-    Seeds: 1,000,000 on for training, 9,000,000 on for development, 5,000,000 on for evaluation and for nothing else.
+
+def render_missing(folder: Path, first_seed: int, scenes: int, rendering: Rendering, workers: int = 1) -> None:
+    """Render `scenes` arrangements in `workers` processes; finished shards are kept, so it resumes.
+
+    Seeds: 1,000,000 to 4,999,999 for training, 9,000,000 on for development, 5,000,000 on for evaluation and for nothing else.
+
+    Raises:
+        InvalidInputError: for a folder that holds shards made in another way.
     """
-    starts = range(0, scenes, SHARD)
-    shards = [(Path(folder) / f"shard_{number:05d}", start) for number, start in enumerate(starts)]
-    jobs = [(shard, first_seed + start, min(SHARD, scenes - start), views, size, depth) for shard, start in shards]
-    waiting = [job for job in jobs if not (job[0] / "done").exists()]
+    waiting = missing_shards(folder, first_seed, scenes, rendering)
+    show_progress(scenes, waiting, _run(waiting, workers))
+
+
+def show_progress(scenes: int, waiting: list[Shard], finished: Iterator[int]) -> None:
+    """Draw a bar until `finished`, which yields numbers of arrangements, has ended."""
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("arrangements"), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        task = progress.add_task("", total=scenes, completed=scenes - sum(job[2] for job in waiting))
-        for finished in _run(waiting, workers):
-            progress.advance(task, finished)
+        task = progress.add_task("", total=scenes, completed=scenes - sum(shard.scenes for shard in waiting))
+        for count in finished:
+            progress.advance(task, count)
 
 
-def _run(jobs: list[tuple], workers: int) -> Iterator[int]:
+def _run(shards: list[Shard], workers: int) -> Iterator[int]:
     """-> arrangements finished since the last yield."""
     if workers == 1:
-        for job in jobs:
-            for _ in _render_shard(job):
+        for shard in shards:
+            for _ in shard.render():
                 yield 1
         return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:  # OpenGL contexts do not survive a fork
-        yield from pool.imap_unordered(_render_whole, jobs)
+        yield from pool.imap_unordered(render_whole, shards)
 
 
-def _render_whole(job: tuple) -> int:
-    return sum(1 for _ in _render_shard(job))
+def render_whole(shard: Shard) -> int:
+    """-> arrangements rendered."""
+    return sum(1 for _ in shard.render())
 
 
 @lru_cache(maxsize=1)
@@ -70,26 +148,3 @@ def _renderer(width: int, height: int) -> "SceneRenderer":
     from qwen_seg_ros.offline.sim.renderer import SceneRenderer
 
     return SceneRenderer(width, height)
-
-
-def _render_shard(job: tuple) -> Iterator[int]:
-    target, first_seed, scenes, views, size, depth = job
-    target.mkdir(parents=True, exist_ok=True)
-    lines: list[str] = []
-    for seed in range(first_seed, first_seed + scenes):
-        for view in _renderer(*size).render(seed, views):
-            lines.append(_write_view(target, f"{len(lines):07d}", view, depth))
-        yield seed
-    (target / "meta.jsonl").write_text("\n".join(lines) + "\n")
-    (target / "done").touch()
-
-
-def _write_view(folder: Path, name: str, view: SimScene, depth: bool) -> str:
-    cv2.imwrite(str(folder / f"{name}.jpg"), view.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    cv2.imwrite(str(folder / f"{name}_ids.png"), view.ids)
-    if depth:
-        cv2.imwrite(str(folder / f"{name}_depth.png"), np.rint(view.depth_m * 1000).clip(0, 65535).astype(np.uint16))
-    return json.dumps({
-        "name": name, "seed": view.seed, "width": view.camera.width, "height": view.camera.height, "camera": asdict(view.camera),
-        "base_from_camera": view.base_from_camera.round(6).tolist(), "objects": [o.to_dict() for o in view.objects],
-    })

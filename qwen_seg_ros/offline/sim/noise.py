@@ -16,10 +16,10 @@ def noisy_depth(depth_m: DepthImage, seed: int) -> DepthImage:
     """float32 (H, W) metres -> the same with ragged edges, noise smooth over a few pixels that grows with the square of the
     distance, millimetre steps, and NaN where the second camera cannot see or nothing could be matched. Deterministic by seed."""
     rng = np.random.default_rng(seed)
-    speckle = _smooth(rng, depth_m.shape, 1.5)
-    ragged = _ragged(depth_m, rng)
+    speckle = smooth_noise(rng, depth_m.shape, 1.5)
+    ragged = ragged_edges(depth_m, rng)
     noisy = ragged + speckle * (DISPARITY_SIGMA_PX / (FOCAL_PX * BASELINE_M)) * ragged**2
-    holes = _smooth(rng, depth_m.shape, 2.0) > HOLE_SIGMAS
+    holes = smooth_noise(rng, depth_m.shape, 2.0) > HOLE_SIGMAS
     shadow = stereo_shadow(depth_m) & (rng.random(depth_m.shape) < 0.9)
     return np.where(shadow | holes, np.nan, np.rint(noisy * 1000) / 1000).astype(np.float32)
 
@@ -33,23 +33,24 @@ def noisy_colour(rgb: RgbImage, seed: int) -> RgbImage:
     return np.rint(light.clip(0, 1) * 255).astype(np.uint8)
 
 
-def stereo_shadow(depth_m: DepthImage) -> np.ndarray:
-    """bool (H, W): surfaces that something nearer hides from a second camera, `BASELINE_M` to the right of the first."""
+def stereo_shadow(depth_m: DepthImage, baseline_m: float = BASELINE_M) -> np.ndarray:
+    """bool (H, W): surfaces that something nearer hides from a second camera, `baseline_m` to the right of the first."""
     rows, cols = np.indices(depth_m.shape)
-    disparity = FOCAL_PX * (depth_m.shape[1] / 640) * BASELINE_M / np.maximum(depth_m, 0.1)
+    disparity = FOCAL_PX * (depth_m.shape[1] / 640) * baseline_m / np.maximum(depth_m, 0.1)
     seen_at = np.clip(np.rint(cols - disparity).astype(int), 0, depth_m.shape[1] - 1)
     nearest = np.zeros(depth_m.shape, disparity.dtype)
     np.maximum.at(nearest, (rows, seen_at), disparity)
     return disparity < nearest[rows, seen_at] - 1.0
 
 
-def _ragged(depth_m: DepthImage, rng: np.random.Generator) -> np.ndarray:
+def ragged_edges(depth_m: DepthImage, rng: np.random.Generator, sigma_px: float = EDGE_SIGMA_PX) -> np.ndarray:
+    """Depth whose edges are shifted by smooth noise, as matching windows do it."""
     rows, cols = np.indices(depth_m.shape, dtype=np.float32)
-    shift_x, shift_y = (_smooth(rng, depth_m.shape, 1.0) * EDGE_SIGMA_PX for _ in range(2))
+    shift_x, shift_y = (smooth_noise(rng, depth_m.shape, 1.0) * sigma_px for _ in range(2))
     return cv2.remap(depth_m, cols + shift_x, rows + shift_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma_px: float) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma_px: float) -> np.ndarray:
     """Normal noise of unit variance, smooth over `sigma_px`."""
     field = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), sigma_px)
     return field / field.std()

@@ -6,11 +6,14 @@ Everything is for looking at: collision shapes are left out, and each object han
 import os
 from pathlib import Path
 
+import numpy as np
+
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 from qwen_seg_ros.errors import MissingExtraError
 from qwen_seg_ros.offline.sim.assets import require_assets, small_texture
-from qwen_seg_ros.offline.sim.catalogue import FLOORS, TABLES, WALLS, CatalogueEntry
+from qwen_seg_ros.offline.sim.catalogue import BACKGROUNDS, CatalogueEntry
+from qwen_seg_ros.offline.sim.procedural import SOLIDS
 
 try:
     import mujoco
@@ -19,7 +22,8 @@ except (ImportError, AttributeError, OSError) as problem:  # an absent libEGL sh
     raise MissingExtraError(message) from problem
 
 SHOWN, HIDDEN = 1, 4  # geom groups
-MATERIALS = {"table": (TABLES, 2), "floor": (FLOORS, 6), "wall": (WALLS, 3)}  # textures, repeats
+REPEATS = {"table": 2, "floor": 6, "wall": 3}  # of a texture on the surface
+GRAINS = {"wooden": "robosuite/textures/light-wood.png", "cloth": "robosuite/textures/gray-felt.png"}  # for made-up shapes
 TABLE_HALF_M = (0.75, 0.55)
 TEXTURE_PX = 512
 LIGHTS = 2
@@ -34,14 +38,25 @@ def compile_world(objects: tuple[CatalogueEntry, ...], width: int, height: int) 
     root = require_assets()
     spec = mujoco.MjSpec()
     _set_picture(spec, width, height)
-    for name, (textures, repeats) in MATERIALS.items():
-        for number, path in enumerate(textures):
-            _add_material(spec, f"{name}{number}", small_texture(root / path, TEXTURE_PX), repeats)
+    for name, pools in BACKGROUNDS.items():
+        for number, path in enumerate(path for pool in pools.values() for path in pool):
+            _add_material(spec, f"{name}{number}", small_texture(root / path, TEXTURE_PX), REPEATS[name])
+    for name, path in GRAINS.items():
+        grain = small_texture(root / path, TEXTURE_PX)
+        spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_CUBE, file=grain)
     _add_room(spec.worldbody)
     for index, item in enumerate(objects):
-        body = _painted(spec, root / item.path, index) if item.paint else _textured(spec, root / item.path, index)
+        body = _body(spec, root, item, index)
         body.name, body.mocap = f"object{index}", True
     return spec.compile()
+
+
+def background_numbers(surface: str, pool: str) -> range:
+    """Numbers of the materials of "table", "floor" or "wall" that a pool may use."""
+    pools = BACKGROUNDS[surface]
+    first = {"starter": 0, "train": 0, "unseen": len(pools["starter"]) + len(pools["train"])}[pool]
+    count = {"starter": 0, "train": len(pools["starter"]), "unseen": 0}[pool] + len(pools[pool])
+    return range(first, first + count)
 
 
 def paint_of(index: int) -> str:
@@ -75,6 +90,26 @@ def _add_room(world: mujoco.MjsBody) -> None:
 
 def _add_box(world: mujoco.MjsBody, name: str, half_m: list[float], centre_m: list[float]) -> None:
     world.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=half_m, pos=centre_m)
+
+
+def _body(spec: mujoco.MjSpec, root: Path, item: CatalogueEntry, index: int) -> mujoco.MjsBody:
+    if item.solid:
+        return _solid(spec, item.solid, index)
+    return _painted(spec, root / item.path, index) if item.paint else _textured(spec, root / item.path, index)
+
+
+def _solid(spec: mujoco.MjSpec, kind: str, index: int) -> mujoco.MjsBody:
+    """Each has a mesh of its own, as each is stretched by itself."""
+    mesh, name = SOLIDS[kind].build(), f"solid{index}"
+    normals = mesh.corner_normals().reshape(-1, 3)
+    spec.add_mesh(
+        name=name, uservert=mesh.vertices.ravel(), userface=mesh.faces.ravel(), usernormal=normals.ravel(),
+        userfacenormal=np.arange(len(normals)), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
+    )  # fmt: skip
+    spec.add_material(name=paint_of(index), specular=0.3, shininess=0.4)
+    body = spec.worldbody.add_body()
+    _for_looks(body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=paint_of(index)))
+    return body
 
 
 def _painted(spec: mujoco.MjSpec, path: Path, index: int) -> mujoco.MjsBody:
