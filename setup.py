@@ -7,12 +7,13 @@ from setuptools import find_packages, setup
 
 PACKAGE = ElementTree.parse(Path(__file__).with_name("package.xml")).getroot()
 EXTRAS = {
-    "sim": ["mujoco>=3.3"],
-    "train": ["accelerate>=1.0", "peft>=0.15"],
-    "eval": ["scipy>=1.11", "pycocotools>=2.0.8", "matplotlib>=3.8"],
+    "sim": ["mujoco>=3.3", "pyarrow>=16"],
+    "train": ["accelerate>=1.0", "peft>=0.15", "pyarrow>=16"],
+    "eval": ["pyarrow>=16", "scipy>=1.11", "pycocotools>=2.0.8", "matplotlib>=3.8"],
+    "scale": ["ray[data]>=2.40", "pyarrow>=16"],
     "bags": ["rosbags>=0.10"],
     "viz": ["rerun-sdk>=0.22"],
-    "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.14", "rosbags>=0.10"],
+    "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.14", "rosbags>=0.10", "pyarrow>=16"],
 }
 
 setup(

@@ -1,13 +1,11 @@
-"""Rendered scenes against geometry computed apart from the renderer; noise; shards. Rendering needs MuJoCo, EGL and assets."""
+"""Rendered scenes against geometry computed apart from the renderer; noise. Rendering needs MuJoCo, EGL and assets."""
 
 import io
-import json
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ from qwen_seg_ros.geometry.transform import inverse, move_points
 from qwen_seg_ros.offline.sim import assets
 from qwen_seg_ros.offline.sim.catalogue import catalogue
 from qwen_seg_ros.offline.sim.noise import noisy_colour, noisy_depth, stereo_shadow
-from qwen_seg_ros.offline.sim.scene import ObjectRecord, SimScene
+from qwen_seg_ros.offline.sim.scene import SimScene
 
 KEYS = ("libero/ketchup", "robosuite/cereal", "ycb/056_tennis_ball", "ycb/025_mug/red", "ycb/025_mug/blue", "ycb/013_apple")
 SIZE = (320, 240)
@@ -140,27 +138,6 @@ def test_a_given_camera_stays(renderer, views) -> None:
     one, two = renderer.render(20, 2, camera=(pose, 50.0))
     np.testing.assert_array_equal(one.base_from_camera, pose)
     np.testing.assert_array_equal(one.rgb, two.rgb)
-
-
-def test_shards_hold_what_was_rendered_and_resume(renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qwen_seg_ros.offline.sim import dataset
-
-    monkeypatch.setattr(dataset, "_renderer", lambda width, height: renderer)
-    monkeypatch.setattr(dataset, "SHARD", 2)
-    dataset.generate(tmp_path, 30, 3, views=2, depth=True)
-    lines = [json.loads(line) for line in (tmp_path / "shard_00000" / "meta.jsonl").read_text().splitlines()]
-    view = renderer.render(30, 2)[1]
-    stored = cv2.imread(str(tmp_path / "shard_00000" / "0000001_ids.png"), cv2.IMREAD_UNCHANGED)
-    depth = cv2.imread(str(tmp_path / "shard_00000" / "0000001_depth.png"), cv2.IMREAD_UNCHANGED)
-    assert [line["seed"] for line in lines] == [30, 30, 31, 31]
-    assert tuple(ObjectRecord.from_dict(o) for o in lines[1]["objects"]) == view.objects
-    np.testing.assert_array_equal(stored, view.ids)
-    np.testing.assert_allclose(depth / 1000, view.depth_m, atol=6e-4)
-    (tmp_path / "shard_00001" / "done").unlink()
-    before = (tmp_path / "shard_00000" / "meta.jsonl").stat().st_mtime_ns
-    dataset.generate(tmp_path, 30, 3, views=2)
-    assert (tmp_path / "shard_00001" / "done").exists()
-    assert (tmp_path / "shard_00000" / "meta.jsonl").stat().st_mtime_ns == before
 
 
 def flat_with_a_block() -> np.ndarray:

@@ -25,7 +25,12 @@ def simulate(
     camera_seed: Annotated[int, typer.Option(min=0, help="Bags: place of the camera, which stays for all scenes.")] = 6,
     views: Annotated[int, typer.Option(min=1, help="Data: views of each scene.")] = 3,
     depth: Annotated[bool, typer.Option("--depth", help="Data: write depth too.")] = False,
+    profile: Annotated[str, typer.Option(help="Data: kind of scenes: train, id, ood_objects ...")] = "train",
+    sensor: Annotated[bool, typer.Option("--sensor/--exact", help="Data: as the profile's sensors see it, or exact.")] = True,
+    shard: Annotated[int, typer.Option(min=1, help="Data: scenes in a file, what is made anew after a stop.")] = 250,
     workers: Annotated[int, typer.Option(min=1, help="Data: processes.")] = 1,
+    ray: Annotated[bool, typer.Option("--ray", help="Data: the processes are actors of a Ray cluster.")] = False,
+    ray_address: Annotated[str | None, typer.Option(help="Data: cluster to use, auto = that of this machine.")] = None,
 ) -> None:
     """Render tabletop scenes with exact truth: a recording to play to the node, or data to train on.
 
@@ -36,6 +41,8 @@ def simulate(
       qwen-seg simulate --bag out/bag --scenes 5 --seed 42 --noise
 
       qwen-seg simulate --data out/train --scenes 5000 --seed 1000000 --workers 2
+
+      qwen-seg simulate --data /mnt/shared/train --scenes 350000 --seed 1000000 --ray --ray-address auto --workers 512
     """
     if not (bag or data or fetch_assets):
         raise typer.BadParameter("say what to make: --bag FOLDER, --data FOLDER or --fetch-assets")
@@ -44,7 +51,16 @@ def simulate(
     if bag is not None:
         _bag(bag, scenes, seed, size if all(size) else (640, 480), noise, camera_seed)
     if data is not None:
-        _data(data, scenes, seed, views, size if all(size) else (320, 240), workers, depth)
+        from qwen_seg_ros.offline.sim.dataset import Rendering, render_missing
+
+        rendering = Rendering(views, size if all(size) else (320, 240), profile, depth, sensor)
+        if ray or ray_address is not None:
+            from qwen_seg_ros.offline.sim.cluster import generate_with_ray
+
+            generate_with_ray(data, seed, scenes, rendering, workers, ray_address, shard)
+        else:
+            render_missing(data, seed, scenes, rendering, workers, shard)
+        console.print(f"wrote {data}: {scenes} scenes with {views} views", highlight=False)
 
 
 def _fetch() -> None:
@@ -74,10 +90,3 @@ def _bag(folder: Path, scenes: int, seed: int, size: Sizes, noise: bool, camera_
     console.print(
         f"wrote {folder}: {scenes} scenes, {total / 1e6:.1f} MB; play it with: ros2 bag play {folder} --loop", highlight=False
     )
-
-
-def _data(folder: Path, scenes: int, seed: int, views: int, size: Sizes, workers: int, depth: bool) -> None:
-    from qwen_seg_ros.offline.sim.dataset import generate
-
-    generate(folder, seed, scenes, views, size, workers, depth)
-    console.print(f"wrote {folder}: {scenes} scenes with {views} views", highlight=False)

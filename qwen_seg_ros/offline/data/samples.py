@@ -1,14 +1,12 @@
-"""One training picture with its questions: what is read from a shard, augmented and asked.
+"""One training picture with its questions: what was stored of a view (offline.data.store), augmented and asked.
 
-A shard (see offline.sim.dataset) holds JPEG colour, PNG ids and one line of truth per view. Augmentation changes the picture
+Augmentation changes the picture
 and the ids together; the expressions are drawn afterwards from what is left visible, so that "the left mug" stays true after
 a flip.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -49,19 +47,6 @@ def resized_mask(mask: MaskImage, height: int, width: int) -> MaskImage:
         return mask
     share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(share >= max(1e-6, min(0.5, float(share.max()))))
-
-
-def list_views(folder: Path) -> list[tuple[Path, str]]:
-    """(shard folder, line of truth) of every finished shard."""
-    shards = sorted(done.parent for done in Path(folder).glob("shard_*/done"))
-    return [(shard, line) for shard in shards for line in (shard / "meta.jsonl").read_text().splitlines()]
-
-
-def load_view(shard: Path, line: str) -> tuple[np.ndarray, np.ndarray, tuple[ObjectRecord, ...]]:
-    meta = json.loads(line)
-    rgb = cv2.cvtColor(cv2.imread(str(shard / f"{meta['name']}.jpg")), cv2.COLOR_BGR2RGB)
-    ids = cv2.imread(str(shard / f"{meta['name']}_ids.png"), cv2.IMREAD_UNCHANGED)
-    return np.asarray(rgb), np.asarray(ids), tuple(ObjectRecord.from_dict(o) for o in meta["objects"])
 
 
 def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from qwen_seg_ros.offline.sim.profiles import scene_profile
 if TYPE_CHECKING:
     from qwen_seg_ros.offline.sim.renderer import SceneRenderer  # imports MuJoCo, which readers of shards need not have
 
-SHARD = 250  # arrangements in a shard
+SHARD = 250  # arrangements in a shard, unless asked otherwise
 MAX_VIEWS = 100  # of an arrangement
 
 
@@ -88,14 +88,14 @@ class Shard:
         return there is not None
 
 
-def missing_shards(folder: Path, first_seed: int, scenes: int, rendering: Rendering) -> list[Shard]:
-    """The shards of `scenes` arrangements that are not in the folder yet."""
-    starts = range(0, scenes, SHARD)
+def missing_shards(folder: Path, first_seed: int, scenes: int, rendering: Rendering, shard: int = SHARD) -> list[Shard]:
+    """The shards of `scenes` arrangements, `shard` of them in each, that are not in the folder yet."""
+    starts = range(0, scenes, shard)
     names = [Path(folder) / f"shard_{number:05d}.parquet" for number in range(len(starts))]
     shards = [
-        Shard(name, first_seed + start, min(SHARD, scenes - start), rendering) for name, start in zip(names, starts, strict=True)
+        Shard(name, first_seed + start, min(shard, scenes - start), rendering) for name, start in zip(names, starts, strict=True)
     ]
-    return [shard for shard in shards if not shard.finished()]
+    return [item for item in shards if not item.finished()]
 
 
 def generate(
@@ -106,7 +106,9 @@ def generate(
     render_missing(folder, first_seed, scenes, Rendering(views, size, profile, depth, sensor), workers)
 
 
-def render_missing(folder: Path, first_seed: int, scenes: int, rendering: Rendering, workers: int = 1) -> None:
+def render_missing(
+    folder: Path, first_seed: int, scenes: int, rendering: Rendering, workers: int = 1, shard: int = SHARD
+) -> None:
     """Render `scenes` arrangements in `workers` processes; finished shards are kept, so it resumes.
 
     Seeds: 1,000,000 to 4,999,999 for training, 9,000,000 on for development, 5,000,000 on for evaluation and for nothing else.
@@ -114,7 +116,7 @@ def render_missing(folder: Path, first_seed: int, scenes: int, rendering: Render
     Raises:
         InvalidInputError: for a folder that holds shards made in another way.
     """
-    waiting = missing_shards(folder, first_seed, scenes, rendering)
+    waiting = missing_shards(folder, first_seed, scenes, rendering, shard)
     show_progress(scenes, waiting, _run(waiting, workers))
 
 
