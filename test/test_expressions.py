@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import hypot
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,12 +273,20 @@ def seen(objects: tuple[ObjectRecord, ...]) -> tuple[ObjectRecord, ...]:
     return tuple(o for o in objects if o.visible >= 0.3)
 
 
+def closest(objects: tuple[ObjectRecord, ...], label: str, anchor: str) -> int:
+    (other,) = (o for o in objects if described_by(o, anchor))
+    group = [o for o in objects if described_by(o, label) and o is not other]
+    return min(group, key=lambda o: float(np.linalg.norm(np.subtract(o.centre_m, other.centre_m)))).id
+
+
 def test_relations_hold_for_their_object_and_no_other() -> None:
     checked = set()
     for objects, phrase in phrases_of(relation_phrases):
+        ((label, ids),) = phrase.targets
+        if re.search("(closest|nearest) to the ", phrase.text):
+            assert ids == (closest(objects, label, re.split("(?:closest|nearest) to the ", phrase.text)[1]),), phrase
         if re.search(r"\bwith the|between|closest|nearest", phrase.text):
             continue
-        ((_, ids),) = phrase.targets
         assert tuple(o.id for o in seen(objects) if fits(o, phrase.text.removeprefix("the "), objects)) == ids, phrase
         checked.add(next(p for p in READ if re.search(rf" (?:{p}) the ", phrase.text)))
     assert checked == set(READ)
@@ -517,6 +526,14 @@ def test_there_are_many_templates_and_a_quarter_is_for_tests() -> None:
     assert 0.2 < len(test) / len(train | test) < 0.35
     assert all(isinstance(way, tuple) for w in wordings() for way in (w.train, w.test))
     assert all(w.train and w.test and not set(w.train) & set(w.test) for w in (*wordings(), *(u.wording for u in USES)))
+
+
+def test_the_page_about_words_counts_them_right() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tabletop_ors_words.md").read_text()
+    train, test = ((len(set(templates(w))), len(use_phrases(w))) for w in ("train", "test"))
+    assert f"| templates | {train[0]} | {test[0]} |" in page
+    assert f"| phrases for uses and parts | {train[1]} | {test[1]} |" in page
+    assert all(f"| {kind} |" in page for kind in KINDS)
 
 
 @pytest.mark.parametrize("wording", ["train", "test"])

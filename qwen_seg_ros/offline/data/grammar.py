@@ -73,7 +73,7 @@ class Speaker:
 
     def sentence(self, text: str, plural: bool = False) -> str:
         """A phrase with its article -> an instruction."""
-        single = not plural and not set(text.split()) & PAIRS
+        single = not plural and text.startswith("the ") and not set(text.split()) & PAIRS
         carriers = (SINGULAR if single and self.chance(SHARE_SINGULAR) else CARRIERS).of(self.wording)
         if len(text.split()) > LONGEST_INSIDE:
             carriers = tuple(c for c in carriers if c.removesuffix("?").endswith("{}"))

@@ -249,8 +249,8 @@ def _described(
         meaning = meaning.both(part)
     if not meaning.single or not scene.enough(head):
         return None
-    words = " ".join([*(word for word, _ in used), scene.noun(noun)])
+    before = "".join(f"{word} " for word, _ in used)
     texts = [relation_text(scene, *place) for place in said]
     ways = [w for w in t.DESCRIBED.of(speaker.wording) if ("{q}" in w) == (len(texts) == 2)]
-    text = speaker.one_of(ways).format(n=words, r=texts[0], q=texts[-1])
-    return Phrase("descriptive", f"the {text}", ((noun if noun != "object" else words, (item.id,)),))
+    text = speaker.one_of(ways).format(n=before + scene.noun(noun), r=texts[0], q=texts[-1])
+    return Phrase("descriptive", f"the {text}", ((noun if noun != "object" else f"{before}object", (item.id,)),))

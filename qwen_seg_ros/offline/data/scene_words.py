@@ -28,7 +28,7 @@ from qwen_seg_ros.offline.data.lexicon import (
     shape_of,
 )
 from qwen_seg_ros.offline.data.meaning import Meaning, meaning_of
-from qwen_seg_ros.offline.sim.catalogue import catalogue
+from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 MIN_PIXELS = 80
@@ -137,7 +137,9 @@ class SceneWords:
         for _ in range(count if here else 0):
             one, other = everything[int(rng.integers(len(everything)))], here[int(rng.integers(len(here)))]
             options = (f"{colour_phrase(other)} {one.category}", f"{colour_phrase(one)} {other.category}", one.category, one.name)
-            phrases.append(options[int(np.searchsorted((0.3, 0.6, 0.8), rng.random()))])
+            choice = int(np.searchsorted((0.3, 0.6, 0.8), rng.random()))
+            if choice > 1 or sayable_colour((other, one)[choice]):
+                phrases.append(options[choice])
         return [phrase for phrase in dict.fromkeys(phrases) if self.matches(phrase) == ()]
 
 
@@ -145,7 +147,7 @@ def clearly_seen(item: ObjectRecord) -> bool:
     return item.pixels >= MIN_PIXELS and item.visible >= MIN_VISIBLE
 
 
-def sayable_colour(item: ObjectRecord) -> bool:
+def sayable_colour(item: ObjectRecord | CatalogueEntry) -> bool:
     return len(set(colour_phrase(item).split()) - FILLERS) <= MOST_COLOURS
 
 
