@@ -1,17 +1,17 @@
 """Shards rendered here and by actors of Ray: the same rows, and what is there is kept. Needs MuJoCo, EGL and assets; Ray."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-pq = pytest.importorskip("pyarrow.parquet", reason="views stored as Parquet need pyarrow")
-
-from qwen_seg_ros.errors import InvalidInputError, MissingExtraError  # noqa: E402
-from qwen_seg_ros.offline.data.store import StoredViews, about  # noqa: E402
-from qwen_seg_ros.offline.sim import cluster, dataset  # noqa: E402
-from qwen_seg_ros.offline.sim.dataset import Rendering, missing_shards, render_missing  # noqa: E402
+from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
+from qwen_seg_ros.offline.data.store import StoredViews, about
+from qwen_seg_ros.offline.sim import cluster, dataset
+from qwen_seg_ros.offline.sim.dataset import Rendering, missing_shards, render_missing
 
 RENDERING = Rendering(views=2, size=(160, 120), profile="simple", depth=True)
 FIRST = 9_000_000
@@ -97,3 +97,10 @@ def test_other_processes_write_the_same_files(folder: Path, tmp_path: Path, run:
     before = unchanged(tmp_path)
     run(tmp_path)
     assert unchanged(tmp_path) == before
+
+
+def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ray.data", raising=False)
+    with pytest.raises(MissingExtraError, match=r"pip install 'qwen-seg-ros\[sim,scale\]'"):
+        cluster.generate_with_ray(tmp_path, *HOW)

@@ -3,23 +3,24 @@
 import json
 import multiprocessing
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from shards import drawn_scene, write_folder_shard, write_shard
 
-from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
 from qwen_seg_ros.offline.data import store
 from qwen_seg_ros.offline.data.store import COLUMNS, MARK, ROW_GROUP, StoredViews, ViewWriter, about
 from qwen_seg_ros.offline.data.stored_view import Row, StoredView, metres, millimetres, to_row, to_view
 from qwen_seg_ros.offline.sim.scene import SimScene
 
-pa = pytest.importorskip("pyarrow", reason="views stored as Parquet need pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
 VIEWS = 2 * ROW_GROUP + 5
 
 
@@ -124,6 +125,15 @@ def test_old_folders_are_read_beside_new_files(tmp_path: Path) -> None:
     for index in range(5):
         assert same(replace(old[index], key=new[index].key), new[index])
         assert same(both[index], old[index]) and same(both[index + 5], new[index])
+
+
+def test_old_folders_need_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder_shard(tmp_path / "old", views=2)
+    write_shard(tmp_path / "new", views=2)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert len(StoredViews(tmp_path / "old")[1].objects) == 3
+    with pytest.raises(MissingExtraError, match=r"pip install 'qwen-seg-ros\[train\]'"):
+        StoredViews(tmp_path / "new")
 
 
 def test_what_is_not_finished_is_not_there(tmp_path: Path, rows: list[Row]) -> None:
