@@ -11,7 +11,7 @@ from qwen_seg_ros.offline.data.phrases import Scene, relation_text
 
 MATERIAL_WORDS = tuple(dict.fromkeys(MATERIALS.values()))
 ELSEWHERE = ("left", "right", "on", "in")
-FITTING = {"on": {"plate", "tray", "book", "box", "block", "pan", "sponge", "brick"}, "in": CONTAINERS - {"box"}}
+FITTING = {"on": {"plate", "tray", "book", "box", "block", "disc", "brick"}, "in": CONTAINERS}
 TRIES = 6
 
 

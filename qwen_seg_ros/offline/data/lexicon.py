@@ -12,6 +12,10 @@ CONFUSABLE = [
     {"apple", "ball"}, {"orange", "ball"}, {"apple", "peach", "plum"}, {"lemon", "lime"}, {"pen", "pencil", "marker"},
     {"knife", "spatula"}, {"fork", "spoon"}, {"spoon", "ladle"}, {"wrench", "pliers"}, {"screwdriver", "chisel"},
     {"hammer", "mallet"}, {"sponge", "brush", "cloth"}, {"bag", "packet"}, {"shoe", "boot"}, {"hat", "cap"},
+    {"block", "wedge", "pyramid", "cylinder", "disc", "ring", "tube", "cone"}, {"cylinder", "tube", "can", "pipe"},
+    {"disc", "disk", "plate", "ring"}, {"tray", "crate", "basket", "box"}, {"toy", "brick", "block"}, {"toy", "ball"},
+    {"tool", "knife", "spatula", "lock"}, {"pen", "screwdriver"}, {"clamp", "pliers", "wrench"}, {"softball", "baseball"},
+    {"cleaner", "bleach"}, {"plum", "apple", "cherry"}, {"strawberry", "berry"}, {"football", "soccer"}, {"airplane", "plane"},
 ]
 ALIKE_COLOURS = [
     {"silver", "gray", "grey", "white"}, {"gray", "grey"}, {"black", "gray", "grey"}, {"orange", "yellow", "brown"},
@@ -37,7 +41,14 @@ ALIKE_SHAPES = [
     {"round", "cylindrical", "ring-shaped", "cone-shaped"}, {"box-shaped", "cube-shaped", "flat", "long"},
     {"long", "cylindrical", "curved", "flat"}, {"flat", "round"},
 ]
-CONTAINERS = {"bowl", "mug", "cup", "pitcher", "pan", "pot", "basket", "box", "tray", "jug", "glass", "bin", "drawer", "crate"}
+MATERIALS_OF = {  # what a thing whose material is not known may be of; other categories may be of any
+    "fruit": (), "bread": (), "book": ("paper", "cardboard", "leather", "cloth"), "carton": ("cardboard", "paper", "plastic"),
+    "sponge": ("foam", "cloth", "rubber"), "can": ("metal",), "pan": ("metal", "ceramic"), "pot": ("metal", "ceramic"),
+    "mug": ("ceramic", "glass", "plastic", "metal"), "cup": ("ceramic", "glass", "plastic", "metal", "paper"),
+    "bottle": ("glass", "plastic", "ceramic", "metal"), "pitcher": ("ceramic", "glass", "plastic", "metal"),
+    "ball": ("rubber", "plastic", "leather", "foam", "cloth"), "pen": ("plastic", "metal"), "basket": ("plastic", "wooden"),
+}
+CONTAINERS = {"bowl", "mug", "cup", "pitcher", "pan", "pot", "basket", "tray", "jug", "glass", "bin", "crate", "ramekin"}
 PLURALS = {"box": "boxes", "fruit": "fruits", "brick": "bricks", "glass": "glasses", "dish": "dishes", "knife": "knives",
            "brush": "brushes", "torch": "torches", "battery": "batteries", "toy": "toys", "watch": "watches",
            "radish": "radishes", "peach": "peaches", "potato": "potatoes", "tomato": "tomatoes", "berry": "berries",
@@ -61,8 +72,18 @@ VAGUE = {"squeeze", "coffee", "plastic", "tin", "cleaning", "foam", "soda", "col
 COLOUR_PARTS = {"yellow-green": ("yellow", "green")}
 WITHOUT_PLURAL = {"bread", "scissors", "cutlery", "pliers", "tongs", "headphones", "glasses"}
 PAIRS = {"scissors", "pliers", "tongs", "headphones"}  # plural words for one thing
-STUFF = {"ketchup", "milk", "sauce", "juice", "cereal", "cheese", "citrus", "bread"}  # a colour before these is not the packet's
-NEVER_SAID = {"citrus"}  # fits, but nobody asks a robot for it
+STUFF = {
+    "ketchup",
+    "milk",
+    "sauce",
+    "juice",
+    "cereal",
+    "cheese",
+    "citrus",
+    "bread",
+    "dressing",
+}  # a colour before these is not the packet's
+NEVER_SAID = {"citrus", "cleaner", "turner"}  # fits, but nobody asks a robot for it
 
 
 def own_words(item: ObjectRecord) -> set[str]:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from qwen_seg_ros.offline.data import templates as t
 from qwen_seg_ros.offline.data.grammar import Phrase, Speaker
-from qwen_seg_ros.offline.data.lexicon import WITHOUT_PLURAL, colour_phrase, material_of, plural_of, shape_of
+from qwen_seg_ros.offline.data.lexicon import SHAPES, WITHOUT_PLURAL, colour_phrase, material_of, plural_of, shape_of
 from qwen_seg_ros.offline.data.meaning import Meaning
 from qwen_seg_ros.offline.data.rankings import MEASURES
 from qwen_seg_ros.offline.data.relations import Layout
@@ -20,6 +20,7 @@ EACH_RELATION, EACH_MEASURE = 2, 3  # phrases at most; the many sides shall not 
 TRIES, DESCRIBED_ITEMS, MOST_BETWEEN = 6, 8, 40
 SHARE_NEEDLESS = 0.25  # of phrases whose noun would have been enough
 STANDING = {"bottle", "can", "carton", "box", "mug", "cup", "pitcher", "glass", "jar", "pot"}
+SHAPED = {"object", "block"}  # a round ball, a box-shaped box: nobody says so
 OBJECT_WORDS = ("object", "object", "thing", "item", "one")
 ODD = {  # nobody speaks of the tallest ball
     "tall": {"ball", "fruit", "plate", "sponge", "pan"}, "short": {"ball", "fruit", "plate", "sponge", "pan"},
@@ -176,7 +177,7 @@ def _with_adjective(scene: Scene, kind: str, word: str, meaning: Meaning) -> Ite
     for noun in (o for o in scene.words.nouns if " " not in o):
         head = scene.words.meaning(noun)
         both = head.both(meaning)
-        if both.single and not head.single and word.split("-")[0] not in noun:
+        if both.single and not head.single and word not in noun and (kind != "shape" or noun in SHAPED):
             text = scene.speaker.way(t.ATTRIBUTES[kind]).format(w=word, m=material_noun(word), n=scene.noun(noun))
             yield Phrase("attribute", f"the {text}", ((f"{word} {noun}", (scene.target(both),)),))
 
@@ -240,7 +241,8 @@ def _described(
     """None where the words that were drawn do not single it out, or fewer would have done without a reason."""
     speaker = scene.speaker
     noun = item.category if speaker.chance(0.75) else "object"
-    used = [adjective for adjective in adjectives if adjective[0] not in noun and speaker.chance(0.6)]
+    fitting = [a for a in adjectives if a[0] not in noun and (noun in SHAPED or a[0] not in SHAPES.values())]
+    used = [adjective for adjective in fitting if speaker.chance(0.6)]
     said = speaker.some_of(places, 2 if not used or speaker.chance(0.4) else 1)
     if len(used) + len(said) < 2 or any(len(set(part)) < len(said) for part in zip(*said, strict=True)):
         return None

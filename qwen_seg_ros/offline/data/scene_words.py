@@ -6,6 +6,7 @@ can hardly be seen fits in no strict reading, so every phrase that could mean it
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,7 @@ from qwen_seg_ros.offline.data.lexicon import (
     ALIKE_SHAPES,
     COLOURS,
     FILLERS,
+    MATERIALS_OF,
     NEVER_SAID,
     STUFF,
     VAGUE,
@@ -28,7 +30,8 @@ from qwen_seg_ros.offline.data.lexicon import (
     shape_of,
 )
 from qwen_seg_ros.offline.data.meaning import Meaning, meaning_of
-from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
+from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry
+from qwen_seg_ros.offline.sim.more_objects import pool_objects
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 MIN_PIXELS = 80
@@ -109,7 +112,10 @@ class SceneWords:
 
     def material(self, word: str) -> Meaning:
         """Of "wooden" and the like; nothing is known of records without a material."""
-        return self.verdicts([_says(material_of(o), word, self.own[o.id], ALIKE_MATERIALS) for o in self.objects])
+        said = [_says(material_of(o), word, self.own[o.id], ALIKE_MATERIALS) for o in self.objects]
+        return self.verdicts(
+            [None if s is None and may_be_of(o, word) else s or False for o, s in zip(self.objects, said, strict=True)]
+        )
 
     def shape(self, word: str) -> Meaning:
         return self.verdicts([_says(shape_of(o), word, self.own[o.id], ALIKE_SHAPES) for o in self.objects])
@@ -133,14 +139,28 @@ class SceneWords:
 
     def absent(self, rng: np.random.Generator, count: int = 6) -> list[str]:
         """Right colour with the wrong category, right category with the wrong colour, and things that are not there at all."""
-        here, everything, phrases = self.objects, catalogue(), []
+        here, everything, phrases = self.objects, pool_objects("train"), []
         for _ in range(count if here else 0):
-            one, other = everything[int(rng.integers(len(everything)))], here[int(rng.integers(len(here)))]
+            one = in_a_colour(everything[int(rng.integers(len(everything)))], rng)
+            other = here[int(rng.integers(len(here)))]
             options = (f"{colour_phrase(other)} {one.category}", f"{colour_phrase(one)} {other.category}", one.category, one.name)
             choice = int(np.searchsorted((0.3, 0.6, 0.8), rng.random()))
             if choice > 1 or sayable_colour((other, one)[choice]):
                 phrases.append(options[choice])
         return [phrase for phrase in dict.fromkeys(phrases) if self.matches(phrase) == ()]
+
+
+def in_a_colour(entry: CatalogueEntry, rng: np.random.Generator) -> CatalogueEntry:
+    """The entry in one of the colours it comes in, with that before its name."""
+    if not entry.colours:
+        return entry
+    colour = entry.colours[int(rng.integers(len(entry.colours)))]
+    return replace(entry, colour=colour, name=f"{colour} {entry.name}")
+
+
+def may_be_of(item: ObjectRecord, material: str) -> bool:
+    """A known material is taken for one like it; an unknown one may be any that goes with the thing."""
+    return bool(item.material) or material in MATERIALS_OF.get(item.category, (material,))
 
 
 def clearly_seen(item: ObjectRecord) -> bool:

@@ -7,9 +7,11 @@ import numpy as np
 
 from qwen_seg_ros.offline.data.expressions import expressions
 from qwen_seg_ros.offline.data.lexicon import MATERIALS, SHAPES
+from qwen_seg_ros.offline.data.scene_words import in_a_colour
 from qwen_seg_ros.offline.data.templates import templates
 from qwen_seg_ros.offline.data.uses import use_phrases
-from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
+from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry
+from qwen_seg_ros.offline.sim.more_objects import all_objects
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 EVERYDAY_TEXT = """
@@ -30,10 +32,10 @@ move place pick hand show point detect locate
 def corpus(scenes: int = 1500, seed: int = 0) -> Iterator[str]:
     """Deterministic. Scenes are made up from the catalogue; nothing is rendered. Of the wording of tests only words are in."""
     rng = np.random.default_rng(seed)
-    entries = catalogue()
+    entries = all_objects()
     for _ in range(scenes):
         picked = rng.choice(len(entries), int(rng.integers(2, 7)), replace=False)
-        objects = [_anywhere(n + 1, entries[i], rng) for n, i in enumerate(picked)]
+        objects = [_anywhere(n + 1, in_a_colour(entries[i], rng), rng) for n, i in enumerate(picked)]
         for item in expressions(objects, 320, rng):
             yield item.text
             yield from (label for label, _ in item.phrases)
