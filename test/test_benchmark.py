@@ -179,6 +179,10 @@ NAMED = {
     "the green mug": [],
     "something to sip from": [],
     "all objects": [1, 2, 3, 4],
+    "everything other than the can": [1, 2, 3, 4],
+    "the mug to the cookie box's right as well as the soda can": [1, 2, 4],
+    "the blue-coloured mug you can see just before the can": [2],
+    "the box of greater size than the mug": [3],
     "I WANT THE CAN": [4],
 }
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.offline.evaluation.figures_out import print_tables, to_json, update_card, write_questions
+from qwen_seg_ros.offline.evaluation.figures_out import check_card, print_tables, to_json, update_card, write_questions
 from qwen_seg_ros.offline.evaluation.page import write_page
 from qwen_seg_ros.offline.evaluation.plan import Plan
 from qwen_seg_ros.offline.evaluation.questions import SplitViews
@@ -28,6 +28,8 @@ def run_benchmark(
     rewritten.
     """
     console = console or Console()
+    if card:
+        check_card(card)  # before hours of work
     views = {split.name: plan.views(split) for split in plan.splits}
     if empty := [name for name, found in views.items() if not len(found)]:
         raise InvalidInputError(f"no finished views for {', '.join(empty)}; remove their folder below {plan.cache} and try again")

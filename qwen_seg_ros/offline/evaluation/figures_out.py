@@ -104,15 +104,20 @@ def _plain(figure: Figure) -> str:
     return "-" if math.isnan(figure.value) else f"{figure.value:.2f}"
 
 
-def update_card(file: Path, plan: Plan, tables: Mapping[str, Table]) -> None:
-    """Rewrite the block of figures between its two marks and leave everything else.
-
+def check_card(file: Path) -> None:
+    """
     Raises:
-        InvalidInputError: when the file has no such block.
+        InvalidInputError: when the file has no block for figures.
     """
     text = file.read_text() if file.is_file() else ""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise InvalidInputError(f"{file} must hold the lines {BEGIN} and {END} once each; the figures are put between them")
+
+
+def update_card(file: Path, plan: Plan, tables: Mapping[str, Table]) -> None:
+    """Rewrite the block of figures between its two marks and leave everything else. Raises as `check_card` does."""
+    check_card(file)
+    text = file.read_text()
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     file.write_text(f"{before}{BEGIN}\n{card_block(plan, tables)}\n{after}")
 

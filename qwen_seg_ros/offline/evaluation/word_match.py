@@ -12,10 +12,15 @@ from qwen_seg_ros.offline.sim.catalogue import catalogue
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 CARRIER = re.compile(r"\b(can|could|would|will|may|might) (you|i|we|one|somebody|someone)\b|\b(you|i|we|that) (can|will)\b")
-ANCHOR = re.compile(r"\b(left of|right of|next to|beside|behind|in front of|near|on top of|on|under|inside|above|below) .*")
-EVERYTHING = re.compile(r"\b(everything|objects|things|items)\b")
+PLACES = (
+    *("left of", "right of", "next to", "in front of", "in back of", "on top of", "near", "beside", "alongside", "behind", "on"),
+    *("under", "inside", "above", "below", "just", "located", "to be found", "you can see", "that you see", "that is", "than"),
+    *("apart from", "other than", "except"),
+)
+ANCHOR = re.compile(rf"\b({'|'.join(PLACES)})\b.*|\bto the \S+( \S+)*'s (left|right)\b.*")  # what follows is said of others
+EVERYTHING = re.compile(r"\b(everything|anything|whatever|objects|things|items)\b")
 NO_WORDS = frozenset({"and", "of", "with", "a", "the", "object", "small", "tall", "flat", "large"})  # of sizes it knows nothing
-PHRASES = re.compile(r",| and | or |;")
+PHRASES = re.compile(r",| and | or | plus | as well as |;")
 
 
 def named_by_words(instruction: str, objects: Sequence[ObjectRecord]) -> list[ObjectRecord]:
@@ -52,8 +57,9 @@ def _phrases(text: str, known: set[str], colours: set[str]) -> list[set[str]]:
 
 
 def _known_words(text: str, known: set[str]) -> set[str]:
-    words = (next((form for form in _forms(word) if form in known), None) for word in re.findall(r"[\w-]+", text))
-    return {word for word in words if word}
+    tokens = [part for word in re.findall(r"[\w-]+", text) for part in ([word] if word in known else word.split("-"))]
+    forms = (next((form for form in _forms(token) if form in known), None) for token in tokens)
+    return {form for form in forms if form}
 
 
 def _forms(word: str) -> tuple[str, ...]:
