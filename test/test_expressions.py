@@ -23,6 +23,7 @@ from qwen_seg_ros.offline.data.scene_words import MIN_PIXELS, SceneWords
 from qwen_seg_ros.offline.data.templates import CARRIERS, RELATIONS, templates, wordings
 from qwen_seg_ros.offline.data.uses import USES, use_phrases
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
+from qwen_seg_ros.offline.sim.more_objects import pool_objects
 from qwen_seg_ros.offline.sim.scene import ObjectRecord
 
 WIDTH = 320
@@ -193,6 +194,12 @@ def test_what_is_there_under_another_word_is_not_absent() -> None:
     for seed in range(100):
         absent = labels(said(thing(1, "libero/milk"), thing(2, "ycb/065-f_cups/red", 200), seed=seed), "absent")
         assert not {"carton", "small milk carton", "milk box", "cup", "mug", "red mug", "coffee mug", "red box"} & set(absent)
+
+
+def test_nothing_is_absent_under_a_name_that_training_never_sees() -> None:
+    unseen, known = ({entry.name for entry in pool_objects(pool)} for pool in ("unseen", "train"))
+    absent = {label for _, found in SAID for label in labels(found, "absent")}
+    assert not [label for label in absent for name in unseen - known if label == name or label.endswith(f" {name}")]
 
 
 def test_absent_in_another_place_or_material() -> None:
@@ -369,10 +376,11 @@ def test_sizes_need_whole_objects_and_a_margin() -> None:
     texts = only(rank_phrases, small, large)
     assert ids_of(texts, "the (taller|bigger|larger|big|tallest|biggest|largest) can") == {(2,)}
     assert ids_of(texts, "the (shorter|smaller|small|shortest|smallest) can") == {(1,)}
-    similar = replace(large, size_m=(0.06, 0.06, 0.085))
-    assert not [t for t in only(rank_phrases, small, similar) if re.search("tall|big|larg|short|small|low|high|long|wide", t)]
-    cut = replace(large, cut=True)
-    assert not [t for t in only(rank_phrases, small, cut) if re.search("tall|big|larg|short|small|low|high|long|wide", t)]
+    similar, cut = replace(large, size_m=(0.06, 0.06, 0.085)), replace(large, cut=True)
+    for other in (similar, cut):
+        assert not [text for text in only(rank_phrases, small, other) if re.search("tall|big|larg|short|small|long|wide", text)]
+    low = [replace(can, size_m=(0.06, 0.06, height)) for can, height in ((small, 0.035), (large, 0.045))]
+    assert not [text for text in only(rank_phrases, *low) if re.search("tall|short", text)]  # 1 cm, though more than 15 %
 
 
 # Ranks
@@ -448,6 +456,8 @@ def test_attributes() -> None:
     assert ids_of(texts, "the (can lying on its side|can that has fallen over|toppled can)") == {(3,)}
     assert ids_of(texts, "the (upright can|standing can|can that stands upright)") == {(2,)}
     assert ids_of(texts, "the can (that|which) is not red") == {(3,)}
+    fruit = only(attribute_phrases, metal, thing(4, APPLE, 200))
+    assert ids_of(fruit, "the metal (object|thing|item|one)") == {(2,)}  # an apple is of no metal
     unknown = only(attribute_phrases, metal, replace(paper, material=""))
     assert not [text for text in unknown if "metal" in text]  # the other may be of metal too
 

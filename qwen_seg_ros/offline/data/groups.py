@@ -20,9 +20,11 @@ def group_phrases(scene: Scene) -> Iterator[Phrase]:
 
 
 def _all(scene: Scene, plural: str, noun: str, count: int) -> str:
+    """Of one thing only in the plural: "all cans" may be a single one, "each can" not."""
     ways = t.BOTH if count == 2 else t.COUNTED if 2 < count < len(t.NUMBERS) else t.ALL
     ways = ways if scene.speaker.chance(0.4) else t.ALL
-    return scene.speaker.way(ways).format(s=plural, n=noun, c=t.NUMBERS[min(count, len(t.NUMBERS) - 1)])
+    fitting = [way for way in ways.of(scene.speaker.wording) if count > 1 or "{s}" in way]
+    return scene.speaker.one_of(fitting).format(s=plural, n=noun, c=t.NUMBERS[min(count, len(t.NUMBERS) - 1)])
 
 
 def _materials(scene: Scene) -> Iterator[Phrase]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from qwen_seg_ros.offline.data.relations import DISTANCE_MARGIN_M, SIDE_MARGIN, Placed
 
 SIZE_MARGIN, VOLUME_MARGIN = 1.15, 1.5  # ratios
+LENGTH_MARGIN_M = 0.015  # nobody sees less from where a camera is
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ def _x(p: Placed) -> float:
     return p.x
 
 
+def longer(one: float, other: float) -> bool:
+    return times(SIZE_MARGIN)(one, other) and one - other >= LENGTH_MARGIN_M
+
+
 Reading = Callable[[Placed], float]
 
 
@@ -89,10 +94,10 @@ MEASURES = {
     "right": Measure((_x,), by(SIDE_MARGIN)),
     "near": Measure((least(_distance), _row), by(DISTANCE_MARGIN_M)),
     "far": Measure((_distance, least(_row)), by(DISTANCE_MARGIN_M)),
-    "tall": Measure((_height, _longest), times(SIZE_MARGIN), of_size=True),
-    "short": Measure((least(_height), least(_longest)), times(SIZE_MARGIN), of_size=True),
+    "tall": Measure((_height, _longest), longer, of_size=True),
+    "short": Measure((least(_height), least(_longest)), longer, of_size=True),
     "big": Measure((_volume, _longest, _seen), times(VOLUME_MARGIN), of_size=True),
     "small": Measure((least(_volume), least(_longest), least(_seen)), times(VOLUME_MARGIN), of_size=True),
-    "long": Measure((_longest, _across), times(SIZE_MARGIN), of_size=True),
-    "wide": Measure((_across, _volume), times(SIZE_MARGIN), of_size=True),
+    "long": Measure((_longest, _across), longer, of_size=True),
+    "wide": Measure((_across, _volume), longer, of_size=True),
 }

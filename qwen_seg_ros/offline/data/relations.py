@@ -20,7 +20,7 @@ ROW_MARGIN = 0.02  # share of the image's width by which lower edges must differ
 COLUMN_SHARE = 0.5  # of the narrower box must lie before or behind the other
 BESIDE_M, APART_M = 0.05, 0.12  # gap of neighbours, and of things that are no neighbours
 SUNK_M = 0.01
-LARGER, TALLER = 2.0, 1.25  # ratios of volumes and of heights
+LARGER, TALLER, TALLER_M = 2.0, 1.25, 0.015  # ratios of volumes and of heights, metres
 WELL_SEEN = 0.6  # share of an object that must be seen to speak of its size
 
 
@@ -111,7 +111,9 @@ def _above(one: Placed, anchor: Placed) -> bool:
 def taller(one: Placed, anchor: Placed) -> bool | None:
     if not (one.whole and anchor.whole) or one.item.lying or anchor.item.lying:
         return None
-    return _decided(one.height >= TALLER * anchor.height, one.height * TALLER <= anchor.height)
+    low, high = sorted((one.height, anchor.height))
+    clear = high >= max(TALLER * low, low + TALLER_M)
+    return _decided(clear and one.height > anchor.height, clear)
 
 
 def bigger(one: Placed, anchor: Placed) -> bool | None:

@@ -131,7 +131,7 @@ DESCRIBED = Wording(  # {n}: a noun with its adjectives, {r} and {q}: what else 
     ("{n} located {r}", "{n} you can see {r}", "{n} that is both {r} and {q}", "{n} to be found {r} and also {q}"),
 )
 ALL = Wording(("all {s}", "all the {s}", "every {n}", "each {n}", "the {s}", "all of the {s}"),
-              ("every single {n}", "any {n} there is"))
+              ("every single {n}", "any {s} there are"))
 BOTH = Wording(("both {s}", "the two {s}", "both of the {s}"), ("the pair of {s}", "each of the two {s}"))
 COUNTED = Wording(("the {c} {s}", "all {c} {s}"), ("all {c} of the {s}", "the set of {c} {s}"))
 ALL_RELATED = Wording(("all the {s} {r}", "all {s} {r}", "every {n} {r}", "the {s} {r}"),
