@@ -12,7 +12,7 @@ from shards import write_shard
 from test_expressions import WIDTH
 
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.offline.data.mix import RECIPE, Mixture, RenderedPictures, held_out_plain, rendered_sources
+from qwen_seg_ros.offline.data.mix import RECIPE, Mixture, RenderedPictures, doubtful_objects, held_out_plain, rendered_sources
 from qwen_seg_ros.offline.data.plain_questions import PlainQuestion
 from qwen_seg_ros.offline.data.samples import Sample, augment, pick_questions, visible
 from qwen_seg_ros.offline.data.store import StoredViews
@@ -82,7 +82,8 @@ def test_segmentation_alone_is_what_the_training_stream_gives(shards: Path) -> N
         rng = np.random.default_rng(index)
         rgb, ids = augment(view.rgb, view.ids, rng)
         seen = visible(view.objects, ids)
-        expected = Sample(rgb, ids, seen, pick_questions(seen, WIDTH, 3, rng))
+        hardly = doubtful_objects(view.objects, seen, ids)
+        expected = Sample(rgb, ids, seen, pick_questions(seen, WIDTH, 3, rng, hardly))
         assert same(source.sample(index, np.random.default_rng(index)), expected)
 
 
@@ -105,12 +106,12 @@ def test_augmentation_shows_nothing_twice() -> None:
         assert blobs == int((kept == 9).sum() > 12)
 
 
-def test_a_thing_without_a_record_silences_all_but_segmentation(shards: Path) -> None:
+def test_a_thing_without_a_record_silences_everything(shards: Path) -> None:
     view = StoredViews(shards)[0]
     unknown = replace(view, objects=view.objects[:2])  # the hammer is in the picture, and nothing is known of it
-    for kind, silent in (("segmentation", False), ("general", True), ("reasoning", True)):
-        source = RenderedPictures([unknown], kind, 3, train=False)
-        assert (source.sample(0, np.random.default_rng(0)) is None) == silent
+    for kind in ("segmentation", "general", "reasoning"):
+        assert RenderedPictures([view], kind, 3, train=False).sample(0, np.random.default_rng(0)) is not None
+        assert RenderedPictures([unknown], kind, 3, train=False).sample(0, np.random.default_rng(0)) is None
 
 
 def test_pictures_without_a_question_are_replaced_by_others_of_the_source() -> None:

@@ -30,16 +30,17 @@ class Affordance:
     unsure: tuple[str, ...] = ()
 
     def holds(self, item: ObjectRecord) -> bool | None:
-        """None where it cannot be told, also for everything that is not in the catalogue."""
-        for word in (item.name, item.category):
+        """None where it cannot be told, also for things of a kind that the table does not know."""
+        parts = item.name.split()
+        for word in (*(" ".join(parts[n:]) for n in range(len(parts))), item.category):  # a "red power drill" is a "power drill"
             if word in self.fits:
                 return True
             if word in self.unsure:
                 return None
-        return False if item.key in KNOWN else None
+        return False if item.category in KNOWN else None
 
 
-KNOWN = frozenset(entry.key for entry in catalogue())
+KNOWN = frozenset(entry.category for entry in catalogue())
 
 # fmt: off
 AFFORDANCES = (

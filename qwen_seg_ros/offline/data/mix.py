@@ -137,11 +137,11 @@ class RenderedPictures:
         ids: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[Expression | PlainQuestion, ...]:
-        if self.kind == "segmentation":
-            return pick_questions(seen, ids.shape[1], self.questions, rng)
         doubtful = doubtful_objects(objects, seen, ids)
         if doubtful is None:
             return ()
+        if self.kind == "segmentation":
+            return pick_questions(seen, ids.shape[1], self.questions, rng, doubtful)
         clear = tuple(o for o in seen if o not in doubtful)
         if self.kind == "reasoning":
             return pick_reasoning(clear, self.questions, rng, doubtful)

@@ -85,9 +85,18 @@ def visible(objects: tuple[ObjectRecord, ...], ids: np.ndarray) -> tuple[ObjectR
     return tuple(out)
 
 
-def pick_questions(objects: tuple[ObjectRecord, ...], width: int, count: int, rng: np.random.Generator) -> tuple[Expression, ...]:
-    """Up to `count` expressions, kinds drawn evenly so that the many names do not crowd out relations and absences."""
-    return evenly(list(expressions(objects, width, rng)), count, rng)
+def pick_questions(
+    objects: tuple[ObjectRecord, ...],
+    width: int,
+    count: int,
+    rng: np.random.Generator,
+    doubtful: tuple[ObjectRecord, ...] = (),
+) -> tuple[Expression, ...]:
+    """Up to `count` expressions, kinds drawn evenly so that the many names do not crowd out relations and absences.
+
+    doubtful: objects of which a sliver is seen; nothing is said that could mean them.
+    """
+    return evenly(list(expressions(objects, width, rng, doubtful=doubtful)), count, rng)
 
 
 def evenly(pool: Sequence[Asked], count: int, rng: np.random.Generator) -> tuple[Asked, ...]:
