@@ -43,6 +43,7 @@ def evaluate(
     """Answer questions about simple rendered scenes and print accuracy by kind of expression, with baselines and the upper bound;
     or, as `qwen-seg evaluate tabletop-ors`, run the benchmark with its splits."""
     if context.invoked_subcommand:
+        _nothing_before(context)
         return
     from qwen_seg_ros.offline.evaluation.evaluate import evaluate as run
     from qwen_seg_ros.offline.evaluation.questions import rendered, views
@@ -70,6 +71,9 @@ def tabletop_ors(
     data: Annotated[Path | None, typer.Option(help="folder of views to use for every split instead: to try things out")] = None,
     cache: Annotated[Path, CACHE] = Path(".cache/tabletop_ors"),
     out: Annotated[Path, typer.Option(help="folder of report.html, results.json and questions.jsonl")] = Path("out/tabletop_ors"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="ask again, also what was answered before: after changes of code")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes that render")] = 1,
     card: Annotated[Path | None, typer.Option(help="rewrite the figures of this page, docs/tabletop_ors.md")] = None,
     checkpoint: Annotated[str, CHECKPOINT] = "tabletop",
@@ -96,10 +100,29 @@ def tabletop_ors(
     segmenter = _segmenter(settings)
     facts = _facts(segmenter, settings)
     plan = Plan(
-        checkpoint, _digest(settings), splits, scenes, questions, parse_size(size), cache, data, workers=workers, facts=facts
+        checkpoint,
+        _digest(segmenter, settings),
+        splits,
+        scenes,
+        questions,
+        parse_size(size),
+        cache,
+        data,
+        workers=workers,
+        facts=facts,
     )
+    if fresh:
+        plan.forget()
     run_benchmark(segmenter, plan, out, _bound(segmenter), card, results)
     console.print(f"wrote {out}/report.html, results.json and questions.jsonl", highlight=False)
+
+
+def _nothing_before(context: typer.Context) -> None:
+    """Options of the short report mean nothing to the benchmark; dropping them in silence would measure something else."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise InvalidInputError(f"options of {context.invoked_subcommand} go behind its name, got {', '.join(given)} before it")
 
 
 def _settings(checkpoint: str, threads: int, rejection_threshold: float, max_new_tokens: int) -> "SegmentationSettings":
@@ -116,16 +139,15 @@ def _segmenter(settings: "SegmentationSettings") -> "QwenSegmenter":
     return QwenSegmenter(settings)
 
 
-def _digest(settings: "SegmentationSettings") -> str:
-    """Of everything that answers depend on; a checkpoint of the model hub counts by its name."""
+def _digest(segmenter: "QwenSegmenter", settings: "SegmentationSettings") -> str:
+    """Of what answers depend on, but for the code; a checkpoint of the model hub counts by its name."""
     from qwen_seg_ros.model.checkpoint import resolve
     from qwen_seg_ros.offline.evaluation.replies import digest_of
 
     source = Path(resolve(settings.checkpoint))
-    limits = (str(settings.rejection_threshold), str(settings.max_new_tokens), str(settings.max_instances))
-    if source.is_dir():
-        return digest_of(*limits, folder=source)
-    return digest_of(settings.checkpoint, *limits)
+    limits = (settings.rejection_threshold, settings.max_new_tokens, settings.max_instances)
+    parts = (*map(str, limits), str(segmenter.device), str(segmenter.dtype))
+    return digest_of(*parts, folder=source) if source.is_dir() else digest_of(settings.checkpoint, *parts)
 
 
 def _facts(segmenter: "QwenSegmenter", settings: "SegmentationSettings") -> dict[str, str]:

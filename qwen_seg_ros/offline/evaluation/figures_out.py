@@ -14,7 +14,7 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.evaluation.bootstrap import RESAMPLES, Figure
 from qwen_seg_ros.offline.evaluation.measures import METRICS
 from qwen_seg_ros.offline.evaluation.plan import Plan
-from qwen_seg_ros.offline.evaluation.results import ALL_KINDS, OOD, Table
+from qwen_seg_ros.offline.evaluation.results import ALL_KINDS, OOD, Table, kinds_of
 from qwen_seg_ros.offline.evaluation.splits import SPLITS
 from qwen_seg_ros.offline.evaluation.tabletop_ors import ANSWERERS, MODEL, SplitResult
 from qwen_seg_ros.segmentation.result import Outcome
@@ -32,7 +32,8 @@ def to_json(plan: Plan, results: Sequence[SplitResult], tables: Mapping[str, Tab
     for result in results:
         splits[result.name] |= {**asdict(SPLITS[result.name]), **_pace(result)}
     metrics = {metric.key: {"title": metric.title, "meaning": metric.meaning} for metric in METRICS}
-    return {"benchmark": "tabletop-ors", "version": VERSION, "setup": _setup_json(plan), "metrics": metrics, "splits": splits}
+    about = {"benchmark": "tabletop-ors", "version": VERSION, "setup": _setup_json(plan)}
+    return {**about, "metrics": metrics, "kinds": kinds_of(tables.values()), "splits": splits}
 
 
 def _setup_json(plan: Plan) -> dict:
@@ -153,7 +154,7 @@ def _by_answerer(tables: Mapping[str, Table]) -> str:
 
 
 def _by_kind(tables: Mapping[str, Table]) -> str:
-    kinds = list(dict.fromkeys(kind for table in tables.values() for kind in table.counts if kind not in (ALL_KINDS, "absent")))
+    kinds = [kind for kind in kinds_of(tables.values()) if kind not in (ALL_KINDS, "absent")]
     rows = [[name, *(_plain(table.of("box", kind=kind)) for kind in kinds)] for name, table in tables.items()]
     return _markdown(["split", *kinds], rows)
 

@@ -35,7 +35,7 @@ METRICS = (
     Metric("n_acc", "N-acc", "questions without a target: share rejected"),
     Metric("t_acc", "T-acc", "questions with a target: share not rejected"),
     Metric("grec", "F1 = 1", "all questions by the rules of GREC: every box found and none too many, scores from 0.7 on"),
-    Metric("grec_all", "F1 = 1, any score", "the same with every box that was written"),
+    Metric("grec_all", "F1 = 1 any", "the same with every box that was written"),
 )
 KEYS = tuple(metric.key for metric in METRICS)
 THRESHOLDS = {"p50": 0.5, "p70": 0.7, "p90": 0.9}

@@ -35,11 +35,12 @@ label { color:var(--soft); font-size:13px; } select { font:inherit; color:var(--
 .ticks { display:grid; grid-template-columns:150px 1fr 56px; color:var(--soft); font-size:12px; }
 .ticks div { display:flex; justify-content:space-between; margin:0 -8px; }
 .scroll { overflow-x:auto; margin-top:12px; }
-table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-numeric:tabular-nums; }
-th, td { text-align:right; padding:7px 8px; border-bottom:1px solid var(--line); white-space:nowrap; }
+table { border-collapse:collapse; width:100%; font-size:13px; font-variant-numeric:tabular-nums; }
+th, td { text-align:right; padding:7px 6px; border-bottom:1px solid var(--line); white-space:nowrap; }
 th:first-child, td:first-child { text-align:left; } tbody tr:last-child td { border-bottom:0; }
 th { color:var(--soft); font-weight:600; cursor:pointer; user-select:none; } th:hover { color:var(--ink); }
 th[data-order]::after { content:" ↓"; } th[data-order="up"]::after { content:" ↑"; }
+.heat { table-layout:fixed; min-width:720px; }
 .heat td:not(:first-child) { text-align:center; } .heat th:not(:first-child) { text-align:center; }
 summary { cursor:pointer; display:flex; gap:14px; align-items:baseline; } summary span { color:var(--soft); }
 summary::before { content:"▸"; color:var(--soft); } [open] > summary::before { content:"▾"; }
@@ -51,7 +52,7 @@ figcaption { padding:10px 12px 12px; display:grid; grid-template-columns:auto 1f
 figcaption b { font-variant-numeric:tabular-nums; }
 .good { color:var(--good); } .fair { color:var(--fair); } .bad { color:var(--bad); }
 figcaption q { font-weight:600; overflow-wrap:anywhere; } figcaption small { grid-column:2; color:var(--soft); }
-figcaption code { grid-column:2; font-size:11px; color:var(--soft); overflow-wrap:anywhere; max-height:3.2em; overflow:hidden; }
+figcaption code { grid-column:2; font-size:11px; color:var(--soft); overflow-wrap:anywhere; max-height:4.8em; overflow:hidden; }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:6px 18px; margin:12px 0 0; } dt { font-weight:600; }
 dd { margin:0; color:var(--soft); }
 """
@@ -60,7 +61,7 @@ SCRIPT = """
 const data = JSON.parse(document.getElementById('data').textContent);
 const splits = data.splits, names = Object.keys(splits), all = 'all kinds';
 const whos = [...new Set(names.flatMap(n => Object.keys(splits[n].figures)))];
-const kinds = [...new Set(names.flatMap(n => Object.keys(splits[n].counts)))];
+const kinds = data.kinds;
 const tints = { 'model':'var(--accent)', 'random object':'#9aa1ad', 'largest object':'#6b7280', 'true words':'#8b5cf6',
   'true box + depth':'#e08a1e', 'true box + decoder':'#2f7fe0' };
 const get = (split, who, kind, metric) => ((splits[split].figures[who] || {})[kind] || {})[metric] || { value:null };

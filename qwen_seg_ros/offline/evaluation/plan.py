@@ -31,6 +31,11 @@ class Plan:
         """Folder of the model's replies."""
         return self.cache / "answers" / (self.digest or digest_of(self.model))
 
+    def forget(self) -> None:
+        """Remove the model's replies about these splits."""
+        for split in self.splits:
+            (self.store / f"{split.name}.jsonl").unlink(missing_ok=True)
+
     def views(self, split: Split) -> SplitViews:
         """Renders what is not there yet."""
         folder = self.data or rendered_split(split, self.cache / "views", self.scenes, self.size, self.workers)

@@ -1,6 +1,6 @@
 """From questions to figures with intervals, for JSON, the page and the card."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,12 @@ def tables(results: Sequence[SplitResult]) -> dict[str, Table]:
     if len(others) > 1:
         out[OOD] = table(others)
     return out
+
+
+def kinds_of(found: Iterable[Table]) -> list[str]:
+    """Kinds that were asked for anywhere, in the order of KINDS, after all of them together."""
+    asked = {kind for table in found for kind in table.counts}
+    return [kind for kind in (ALL_KINDS, *KINDS) if kind in asked]
 
 
 def table(results: Sequence[SplitResult]) -> Table:
