@@ -26,6 +26,7 @@ def renderer() -> Iterator:
         from qwen_seg_ros.offline.sim.renderer import SceneRenderer
 
         made = SceneRenderer(*SIZE, tuple(item for item in catalogue() if item.key in KEYS))
+        made.studio("starter")
     except MissingExtraError as problem:
         pytest.skip(str(problem))
     return made
@@ -108,9 +109,10 @@ def test_depth_is_that_of_mujocos_own_renderer(renderer) -> None:
     view = renderer.render(11, count=(3, 3))[0]
     import mujoco
 
-    reference = mujoco.Renderer(renderer.model, SIZE[1], SIZE[0])
+    studio = renderer.studio("starter")
+    reference = mujoco.Renderer(studio.stage.model, SIZE[1], SIZE[0])
     reference.enable_depth_rendering()
-    reference.update_scene(renderer.data, "view", renderer.option)
+    reference.update_scene(studio.stage.data, "view", studio.painter.option)
     expected = reference.render().copy()
     reference.close()
     np.testing.assert_allclose(view.depth_m, expected, atol=2e-4)

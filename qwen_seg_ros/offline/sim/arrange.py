@@ -16,6 +16,7 @@ AREA_M = np.array([0.38, 0.3])  # half size of what centres of objects may use o
 CAN_LIE = {"bottle", "can", "carton", "mug", "cup", "cylinder", "cone", "tube", "pitcher", "book", "box"}
 FLAT = {"box", "book", "block", "brick", "can", "cylinder", "disc", "plate", "cube"}  # that something can stand on
 HOLLOW = {"bowl", "basket", "crate", "tray", "pan", "ramekin"}  # that something can lie in
+ROUND = {"can", "cylinder"}  # nothing stands on these when they lie
 ROLLS = {"ball", "fruit"}
 SUNK_M = 0.004  # what is inside something reaches below its rim by at least this
 TALLEST_M = 0.42
@@ -34,7 +35,7 @@ class Arranger:
         """The objects that found a place, in the order of their numbers."""
         self.stage.clear()
         chosen = choose(self.stage.objects, self.profile, count, self.rng)
-        for index, look in chosen:
+        for index, _ in chosen:
             if self.stage.objects[index].solid:
                 self.stage.stretch_randomly(index, self.rng)
         for index, look in sorted(chosen, key=lambda pick: -self._extent(pick[0])):
@@ -60,8 +61,8 @@ class Arranger:
     def _turn(self, index: int) -> tuple[np.ndarray, bool]:
         yaw, item = yaw_turn(self.rng.uniform(0, 2 * np.pi)), self.stage.objects[index]
         wants = self.rng.random() < self.profile.lying and item.category in CAN_LIE
-        sides = self.stage.surface(index).sides if wants else ()
-        return (yaw @ sides[int(self.rng.integers(len(sides)))], True) if sides else (yaw, False)
+        side = self.stage.surface(index).side(self.rng) if wants else None
+        return (yaw, False) if side is None else (yaw @ side, True)
 
     def _free(self, pose: Pose) -> tuple[Pose, int] | None:
         gap = self.rng.uniform(0.004, 0.04)
@@ -103,8 +104,8 @@ class Arranger:
         fits = []
         for number, other in enumerate(self.placed, 1):
             kind = self.stage.objects[other.index].category
-            carries = kind in HOLLOW or (kind in FLAT and category not in ROLLS and not (other.lying and kind in ("can", "cylinder")))
-            if carries and not (other.lying and kind in HOLLOW) and size < 1.3 * other.size_m[1]:
+            carries = kind in HOLLOW or (kind in FLAT and category not in ROLLS)
+            if carries and not (other.lying and kind in ROUND) and size < 1.3 * other.size_m[1]:
                 fits.append(number)
         return [int(n) for n in self.rng.permutation(fits)][:3]
 

@@ -1,14 +1,15 @@
 """Cameras as robots have them: where they hang, and the fields of view of common depth cameras."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 
 from qwen_seg_ros.geometry.arrays import Matrix4
 from qwen_seg_ros.geometry.camera import Camera
-from qwen_seg_ros.geometry.transform import transform
+from qwen_seg_ros.geometry.transform import inverse, move_points, transform
 from qwen_seg_ros.offline.sim.placed import Placed
 
 FOCAL_SHARES = {  # focal length / width of the picture
@@ -16,10 +17,12 @@ FOCAL_SHARES = {  # focal length / width of the picture
     "Kinect v1": 0.82, "Azure Kinect, narrow": 0.5,
 }  # fmt: skip
 CENTRE_SIGMA, CENTRE_MOST = 0.01, 0.03  # principal point off the middle, share of the width
-SHARES = {"tiny": (0.0004, 0.0017), "huge": (0.45, 0.7)}  # of the image that the target is meant to fill
+SHARES = {"tiny": (0.0004, 0.0017), "huge": (0.48, 0.75)}  # of the image that the target is meant to fill
 REACH_M = {"tiny": (0.8, 2.0), "huge": (0.1, 0.6)}
+WIDEST = 0.45  # share of the distance for the widest view there could be
 CLEAR_M = 0.03  # no camera comes closer to the box around an object
 ATTEMPTS = 20
+HALVINGS = 9  # of the range of distances, in search of the one that fits
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,16 @@ def draw_camera(
     be seen, "tiny" or "huge"."""
     for _ in range(ATTEMPTS):
         camera = _intrinsics(rng, *size_px)
-        elevation = np.deg2rad(rng.uniform(*mount.elevation_deg))
+        elevation, azimuth = np.deg2rad(rng.uniform(*mount.elevation_deg)), rng.uniform(0, 2 * np.pi)
+        roll = np.deg2rad(rng.uniform(-1, 1) * mount.roll_deg)
         item = placed[int(rng.integers(len(placed)))] if placed else None
         aim, reach = _aim(rng, mount, item, placed)
-        if area in SHARES and item is not None:
-            aim, reach = item.centre_m, _reach_for(rng, area, item, elevation, camera)
-        pose = looking_at(aim, reach, elevation, rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(-1, 1) * mount.roll_deg))
-        if _is_clear(pose[:3, 3], placed):
+        reach *= WIDEST + (1 - WIDEST) * camera.fx / camera.width  # with a wide view one goes closer
+        pose, fits = looking_at(aim, reach, elevation, azimuth, roll), True
+        if area in SHARES and item is not None and item.pose is not None:
+            direction = partial(looking_at, item.centre_m, elevation_rad=elevation, azimuth_rad=azimuth, roll_rad=roll)
+            pose, fits = _filling(rng.uniform(*SHARES[area]), REACH_M[area], item.pose.corners_m, camera, direction)
+        if fits and _is_clear(pose[:3, 3], placed):
             break
     return camera, pose
 
@@ -98,14 +104,26 @@ def _aim(rng: np.random.Generator, mount: Mount, item: Placed | None, placed: Se
     return middle * [1, 1, 0] + np.array([*rng.uniform(-0.06, 0.06, 2), 0.04]), reach
 
 
-def _reach_for(rng: np.random.Generator, area: str, item: Placed, elevation_rad: float, camera: Camera) -> float:
-    """Distance from which the item fills about the share of the image that its area class asks for."""
-    length, width, height = item.size_m
-    seen = 0.8 * (np.sqrt(length * width) * height * np.cos(elevation_rad) + length * width * np.sin(elevation_rad))
-    pixels = rng.uniform(*SHARES[area]) * camera.width * camera.height
-    reach = float(np.sqrt(seen * camera.fx * camera.fy / pixels))
-    nearest, farthest = REACH_M[area]
-    return float(np.clip(reach, nearest + np.linalg.norm(item.size_m) / 2 * (area == "huge"), farthest))
+def _filling(
+    share: float, reach_m: tuple[float, float], corners_m: np.ndarray, camera: Camera, direction: Callable[[float], Matrix4]
+) -> tuple[Matrix4, bool]:
+    """The pose along a direction from which a convex outline fills a share of the image, and whether there is one."""
+    near, far = reach_m
+    for _ in range(HALVINGS):
+        middle = float(np.sqrt(near * far))
+        too_large = _filled(corners_m, camera, direction(middle)) > share
+        near, far = (middle, far) if too_large else (near, middle)
+    return direction(far), bool(0.7 * share < _filled(corners_m, camera, direction(far)) < 1.3 * share)
+
+
+def _filled(corners_m: np.ndarray, camera: Camera, base_from_camera: Matrix4) -> float:
+    """Share of the image inside the convex outline of the corners; 1 when some are beside or behind the camera."""
+    inside = move_points(inverse(base_from_camera), corners_m)
+    if inside[:, 2].min() < CLEAR_M:
+        return 1.0
+    outline = cv2.convexHull(camera.project(inside).astype(np.float32))
+    image = np.array([[0, 0], [camera.width, 0], [camera.width, camera.height], [0, camera.height]], np.float32)
+    return float(cv2.intersectConvexConvex(outline, image)[0]) / (camera.width * camera.height)
 
 
 def _is_clear(eye: np.ndarray, placed: Sequence[Placed]) -> bool:

@@ -11,9 +11,10 @@ from qwen_seg_ros.offline.sim.stage import Stage
 from qwen_seg_ros.offline.sim.world import LIGHTS, REPEATS, background_numbers
 
 AMBIENT = {  # light from everywhere, and from where the camera is
-    "starter": ((0.22, 0.45), (0.05, 0.3)), "soft": ((0.42, 0.6), (0.1, 0.3)), "side": ((0.15, 0.3), (0.02, 0.1)),
+    "starter": ((0.22, 0.45), (0.05, 0.3)), "soft": ((0.42, 0.6), (0.1, 0.3)), "side": ((0.22, 0.4), (0.02, 0.1)),
     "dim": ((0.06, 0.13), (0.02, 0.08)), "coloured": ((0.12, 0.25), (0.02, 0.1)), "harsh": ((0.05, 0.12), (0.0, 0.05)),
 }  # fmt: skip
+NARROW_DEG = 42
 TABLE_HALF_M = ((0.5, 0.95), (0.42, 0.75))
 
 
@@ -52,4 +53,4 @@ def _hang_low(stage: Stage, light: int, brightness: float, rng: np.random.Genera
     """A strong lamp beside the table: long shadows."""
     angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(1.0, 1.6)
     position = np.array([reach * np.cos(angle), reach * np.sin(angle), rng.uniform(0.45, 0.9)])
-    stage.hang_light(light, position, np.array([*rng.uniform(-0.1, 0.1, 2), 0.03]), np.full(3, brightness), True)
+    stage.hang_light(light, position, np.array([*rng.uniform(-0.1, 0.1, 2), 0.03]), np.full(3, brightness), True, NARROW_DEG)

@@ -9,7 +9,7 @@ from qwen_seg_ros.offline.sim.catalogue import PAINT, CatalogueEntry
 from qwen_seg_ros.offline.sim.procedural import SOLIDS
 
 SHAPE_OF = {
-    "can": "cylinder", "box": "box", "carton": "box", "book": "box", "brick": "box", "ball": "ball", "plate": "round",
+    "can": "cylinder", "box": "box", "carton": "box", "book": "box", "ball": "ball", "plate": "round",
     "bowl": "round", "ramekin": "round", "crate": "box",
 }  # fmt: skip
 MATERIAL_OF = {
@@ -41,7 +41,7 @@ class Finish:
 FINISHES = {
     "": Finish(),
     "shiny": Finish(0.9, 0.85, shine=0.5),
-    "metal": Finish(1.0, 0.7, shine=0.8),
+    "metal": Finish(1.0, 0.7, "metal", shine=0.8),
     "wooden": Finish(0.1, 0.1, "wooden"),
     "cloth": Finish(0.0, 0.0, "cloth"),
     "glass": Finish(1.0, 0.95, shine=1.0, alpha=0.45),

@@ -106,6 +106,6 @@ def _painted() -> list[CatalogueEntry]:
     entries = []
     for key, noun, category, aliases, colours, pool in PAINTED:
         others, rgb = tuple(a for a in aliases.split("|") if a), PAINT[colours[0]]
-        entry = CatalogueEntry(f"ycb/{key}", f"ycb/{key}.stl", noun, "", category, others, rgb, pool=pool, colours=colours)
+        entry = CatalogueEntry(f"painted/{key}", f"ycb/{key}.stl", noun, "", category, others, rgb, pool=pool, colours=colours)
         entries.append(entry)
     return entries

@@ -24,13 +24,20 @@ class Mesh:
         corners = self.vertices[self.faces]
         flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         unit = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+        angles = _corner_angles(corners)
         normals = np.empty_like(corners)
         for vertex in range(len(self.vertices)):
             at, corner = np.nonzero(self.faces == vertex)
             alike = unit[at] @ unit[at].T > CREASE_COS
-            summed = alike.astype(float) @ flat[at]
+            summed = alike @ (unit[at] * angles[at, corner, None])
             normals[at, corner] = summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
         return normals
+
+
+def _corner_angles(corners: np.ndarray) -> np.ndarray:
+    """(F, 3) angles of triangles (F, 3, 3): as weights they do not depend on how a face is cut into triangles."""
+    ahead, back = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+    return np.arctan2(np.linalg.norm(np.cross(ahead, back), axis=2), (ahead * back).sum(axis=2))
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,8 +34,8 @@ class SceneProfile:
     count: tuple[int, int] = (1, 12)
     procedural: float = 0.35
     touching: float = 0.3
-    stacked: float = 0.25
-    lying: float = 0.2
+    stacked: float = 0.35
+    lying: float = 0.3
     spread: tuple[float, float] = (0.5, 1.0)
     cameras: tuple[str, ...] = ("wrist", "shoulder", "static")
     lights: tuple[str, ...] = ("starter", "soft", "side")

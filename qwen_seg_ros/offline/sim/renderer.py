@@ -7,6 +7,7 @@ import numpy as np
 from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.offline.sim.arrange import Arranger
+from qwen_seg_ros.offline.sim.assets import require_assets
 from qwen_seg_ros.offline.sim.cameras import MOUNTS, centred_camera, draw_camera, random_camera
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
 from qwen_seg_ros.offline.sim.lighting import dress
@@ -35,15 +36,15 @@ class SceneRenderer:
     def __init__(self, width: int = 640, height: int = 480, objects: tuple[CatalogueEntry, ...] | None = None) -> None:
         self.width, self.height = width, height
         self.objects = objects
-        self._studios: dict[str, _Studio] = {}
-        self.studio("starter")
+        self._studios: dict[str, Studio] = {}
+        require_assets()
 
-    def studio(self, pool: str) -> "_Studio":
+    def studio(self, pool: str) -> "Studio":
         """The world with the objects of a pool."""
         pool = "starter" if pool == "starter" or self.objects else "everything"
         if pool not in self._studios:
             objects = self.objects or (catalogue() if pool == "starter" else all_objects())
-            self._studios[pool] = _Studio(objects, self.width, self.height)
+            self._studios[pool] = Studio(objects, self.width, self.height)
         return self._studios[pool]
 
     def render(
@@ -65,7 +66,7 @@ class SceneRenderer:
         return [studio.view(seed, placed, camera, profile, rng) for _ in range(views)]
 
 
-class _Studio:
+class Studio:
     """A stage with what arranges and draws it."""
 
     def __init__(self, objects: tuple[CatalogueEntry, ...], width: int, height: int) -> None:

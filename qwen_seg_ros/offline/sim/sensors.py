@@ -13,6 +13,7 @@ from qwen_seg_ros.offline.sim.noise import ragged_edges, smooth_noise, stereo_sh
 
 EXPOSURE, WHITE, GAMMA = 0.1, 0.035, 0.06  # spread of the logarithms at strength 1
 BLUR_PX, MOTION_PX, MOTION_CHANCE = 0.35, 3.0, 0.15  # in pictures 640 pixels wide
+AIM_MEAN, FOLLOWS = 0.42, 0.6  # of the exposure control, and how far it goes (logarithm)
 READ_NOISE = 0.003
 DARK = 0.07  # luminance below which a projected pattern is lost
 FEWEST_LEVELS, MOST_LEVELS = 25, 97  # JPEG quality
@@ -55,10 +56,11 @@ def sensed_colour(rgb: RgbImage, camera: DepthCamera, strength: float, rng: np.r
         return rgb
     light = _blurred(rgb, strength, rng).astype(np.float32) / 255
     gains = np.exp(rng.normal(0, EXPOSURE * strength) + rng.normal(0, WHITE * strength, 3)).astype(np.float32)
-    light = np.clip(light * gains, 0, 1) ** np.float32(np.exp(rng.normal(0, GAMMA * strength)))
+    gains *= _auto_exposure(light)
     spread = np.sqrt(light / camera.photons + READ_NOISE**2) * np.float32(strength)
-    light += rng.standard_normal(light.shape, np.float32) * spread
-    return _compressed(np.rint(light.clip(0, 1) * 255).astype(np.uint8), strength, rng)
+    light = np.clip((light + rng.standard_normal(light.shape, np.float32) * spread) * gains, 0, 1)
+    light **= np.float32(np.exp(rng.normal(0, GAMMA * strength)))
+    return _compressed(np.rint(light * 255).astype(np.uint8), strength, rng)
 
 
 def sensed_depth(
@@ -77,12 +79,17 @@ def sensed_depth(
     return np.where(lost, np.nan, measured).astype(np.float32)
 
 
+def _auto_exposure(light: np.ndarray) -> np.float32:
+    """Gain that brings the mean nearer to what a camera aims at; its noise grows with it."""
+    return np.float32(np.clip((AIM_MEAN / max(float(light.mean()), 1e-3)) ** FOLLOWS, 0.6, 2.5))
+
+
 def _blurred(rgb: RgbImage, strength: float, rng: np.random.Generator) -> RgbImage:
     scale = rgb.shape[1] / 640 * strength
     soft = cv2.GaussianBlur(rgb, (0, 0), max(BLUR_PX * scale * float(rng.uniform(0.5, 1.5)), 0.1))
     if rng.random() > MOTION_CHANCE * strength:
-        return soft
-    return cv2.filter2D(soft, -1, _streak(MOTION_PX * scale * rng.uniform(0.5, 1.5), rng.uniform(0, np.pi)))
+        return np.asarray(soft, np.uint8)
+    return np.asarray(cv2.filter2D(soft, -1, _streak(MOTION_PX * scale * rng.uniform(0.5, 1.5), rng.uniform(0, np.pi))), np.uint8)
 
 
 def _streak(length_px: float, angle_rad: float) -> np.ndarray:
@@ -90,7 +97,8 @@ def _streak(length_px: float, angle_rad: float) -> np.ndarray:
     half = int(np.ceil(length_px / 2)) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     steps = np.linspace(-length_px / 2, length_px / 2, 8 * half)
-    np.add.at(kernel, (np.rint(half + steps * np.sin(angle_rad)).astype(int), np.rint(half + steps * np.cos(angle_rad)).astype(int)), 1)
+    rows, cols = (np.rint(half + steps * part(angle_rad)).astype(int) for part in (np.sin, np.cos))
+    np.add.at(kernel, (rows, cols), 1)
     return kernel / kernel.sum()
 
 

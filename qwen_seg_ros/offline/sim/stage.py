@@ -6,9 +6,10 @@ from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry
 from qwen_seg_ros.offline.sim.looks import Finish
 from qwen_seg_ros.offline.sim.procedural import SOLIDS
 from qwen_seg_ros.offline.sim.shapes import Surface
-from qwen_seg_ros.offline.sim.world import GRAINS, HIDDEN, REPEATS, SHOWN, compile_world, mujoco, paint_of
+from qwen_seg_ros.offline.sim.world import GRAINS, HIDDEN, REPEATS, SHOWN, WIDE_DEG, compile_world, mujoco, paint_of
 
 UPRIGHT, Y_UP = np.array([1.0, 0, 0, 0]), np.array([np.sqrt(0.5), np.sqrt(0.5), 0, 0])  # body quaternions, w x y z
+TINTED, BLEACHED = ("cloth", "metal"), 225  # gray textures, and the mean they get
 RGB_ROLE = mujoco.mjtTextureRole.mjTEXROLE_RGB.value
 
 
@@ -23,6 +24,8 @@ class Stage:
         self.geoms = [np.flatnonzero(roots == self.model.body(f"object{i}").id) for i in range(len(objects))]
         self.walls = {name: [g for g in range(self.model.ngeom) if self.model.geom(g).name.startswith(name)] for name in REPEATS}
         self.stretched: set[int] = set()
+        for name in TINTED:
+            self._bleach(self.model.texture(name))
         self._unit = {i: self._straighten(i) for i, item in enumerate(objects) if item.solid}
         self._surfaces: dict[int, tuple[Surface, np.ndarray]] = {}
 
@@ -82,7 +85,11 @@ class Stage:
         self.model.mat_rgba[material, :3] = np.clip(tint, 0, 1)
         self.model.geom_matid[self.walls[surface]] = material
 
-    def hang_light(self, light: int, position_m: np.ndarray, aim_m: np.ndarray, rgb: np.ndarray, shadow: bool) -> None:
+    def hang_light(
+        self, light: int, position_m: np.ndarray, aim_m: np.ndarray, rgb: np.ndarray, shadow: bool, cutoff_deg: float = WIDE_DEG
+    ) -> None:
+        """A lamp that shines into a cone; in a narrower one, shadows are finer."""
+        self.model.light_cutoff[light] = cutoff_deg
         away = aim_m - position_m
         self.model.light_pos[light], self.model.light_dir[light] = position_m, away / np.linalg.norm(away)
         self.model.light_diffuse[light], self.model.light_castshadow[light] = rgb, shadow
@@ -98,6 +105,10 @@ class Stage:
     def fill_light(self, ambient: float, diffuse: float) -> None:
         """From everywhere, and from where the camera is."""
         self.model.vis.headlight.ambient[:], self.model.vis.headlight.diffuse[:] = ambient, diffuse
+
+    def _bleach(self, texture: mujoco._structs._MjModelTextureViews) -> None:
+        """Scale a gray texture to near white, so that what is painted with it has the colour of its paint."""
+        texture.data[:] = np.clip(texture.data * (BLEACHED / texture.data.mean()), 0, 255).astype(np.uint8)
 
     def _known(self, index: int) -> tuple[Surface, np.ndarray]:
         """The surface, and where its origin is in the frame of the upright body."""
@@ -120,13 +131,14 @@ class Stage:
         return self._mesh_rows("vert", self.model.geom_dataid[geom]) @ turn.T + place
 
     def _straighten(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Unit vertices and normals of a made-up shape in its own axes: MuJoCo turns meshes to their axes of inertia."""
-        (geom,), turn = self.geoms[index], np.empty(9)
-        mesh = self.model.geom_dataid[geom]
-        mujoco.mju_quat2Mat(turn, self.model.geom_quat[geom])
-        turn, place = turn.reshape(3, 3), self.model.geom_pos[geom].copy()
+        """Unit vertices and normals of a made-up shape, and its model in their axes and order: MuJoCo turns meshes to their
+        axes of inertia and numbers the normals of corners anew."""
+        (geom,), made = self.geoms[index], SOLIDS[self.objects[index].solid].build()
+        mesh, normals = self.model.geom_dataid[geom], made.corner_normals().reshape(-1, 3)
         self.model.geom_pos[geom], self.model.geom_quat[geom] = 0, UPRIGHT
-        return self._mesh_rows("vert", mesh) @ turn.T + place, self._mesh_rows("normal", mesh) @ turn.T
+        first, count = self.model.mesh_faceadr[mesh], self.model.mesh_facenum[mesh]
+        self.model.mesh_facenormal[first : first + count] = np.arange(3 * count).reshape(-1, 3)
+        return made.vertices, normals
 
     def _mesh_rows(self, what: str, mesh: int) -> np.ndarray:
         """The rows of model.mesh_<what> that belong to a mesh; writing to them changes the model."""

@@ -23,10 +23,12 @@ except (ImportError, AttributeError, OSError) as problem:  # an absent libEGL sh
 
 SHOWN, HIDDEN = 1, 4  # geom groups
 REPEATS = {"table": 2, "floor": 6, "wall": 3}  # of a texture on the surface
-GRAINS = {"wooden": "robosuite/textures/light-wood.png", "cloth": "robosuite/textures/gray-felt.png"}  # for made-up shapes
+GRAINS = {"wooden": "robosuite/textures/light-wood.png", "cloth": "robosuite/textures/gray-felt.png",
+          "metal": "robosuite/textures/steel-brushed.png"}  # fmt: skip
 TABLE_HALF_M = (0.75, 0.55)
 TEXTURE_PX = 512
 LIGHTS = 2
+WIDE_DEG = 70  # half angle of the cone of a lamp
 
 
 def compile_world(objects: tuple[CatalogueEntry, ...], width: int, height: int) -> mujoco.MjModel:
@@ -84,7 +86,7 @@ def _add_room(world: mujoco.MjsBody) -> None:
         _add_box(world, f"wall{number}", [0.05 if x else 2.5, 0.05 if y else 2.5, 1.5], [x, y, 0.7])
     world.add_camera(name="view", pos=[0, 0, 1])
     for number in range(LIGHTS):
-        spot = {"type": mujoco.mjtLightType.mjLIGHT_SPOT, "cutoff": 70, "exponent": 2}
+        spot = {"type": mujoco.mjtLightType.mjLIGHT_SPOT, "cutoff": WIDE_DEG, "exponent": 2}
         world.add_light(name=f"light{number}", pos=[0, 0, 1.5], dir=[0, 0, -1], castshadow=number == 0, **spot)
 
 
