@@ -16,6 +16,7 @@ from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage, Matrix4, RgbImag
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.offline.data.expressions import KINDS, Expression, expressions
+from qwen_seg_ros.offline.data.mix import doubtful_objects
 from qwen_seg_ros.offline.data.samples import evenly, pick_questions
 from qwen_seg_ros.offline.data.store import StoredViews
 from qwen_seg_ros.offline.data.stored_view import StoredView
@@ -87,11 +88,13 @@ def rendered(cache: Path, first_seed: int, scenes: int, size: tuple[int, int]) -
 
 
 def views(folder: Path, questions: int, limit: int | None = None) -> Iterator[View]:
-    """The first `limit` views of a folder with up to `questions` questions each, in a fixed order."""
+    """The first `limit` views of a folder with up to `questions` questions each, in a fixed order; without those that show
+    something of which nothing is known, for it might be what is asked for."""
     for number, stored in enumerate(StoredViews(folder)[:limit]):
-        if stored.objects:
+        hardly = doubtful_objects(stored.objects, stored.objects, stored.ids)
+        if stored.objects and hardly is not None:
             rng = np.random.default_rng([7, number])
-            asked = pick_questions(stored.objects, stored.ids.shape[1], questions, rng)
+            asked = pick_questions(stored.objects, stored.ids.shape[1], questions, rng, hardly)
             yield View(stored.rgb, stored.ids, stored.objects, asked)
 
 
@@ -131,14 +134,18 @@ class SplitViews(Sequence[View]):
     def __getitem__(self, number: int) -> View:  # type: ignore[override]
         stored = self._stored[number]
         rgb, depth_m = _as_sensed(stored)
-        asked = self._asked(stored.objects, stored.ids.shape[1], stored.seed)
+        asked = self._asked(stored)
         camera, base_from_camera = stored.camera, stored.base_from_camera
         return View(rgb, stored.ids, stored.objects, asked, depth_m, camera, base_from_camera, stored.key)
 
-    def _asked(self, objects: tuple[ObjectRecord, ...], width: int, seed: int) -> tuple[Expression, ...]:
-        """Kinds by turns; the same for the same scene."""
-        rng = np.random.default_rng([7, seed])
-        return evenly(list(expressions(objects, width, rng, self.split.wording)), self.questions, rng) if objects else ()
+    def _asked(self, stored: StoredView) -> tuple[Expression, ...]:
+        """Kinds by turns; the same for the same scene. None where something is in view of which nothing is known."""
+        hardly = doubtful_objects(stored.objects, stored.objects, stored.ids)
+        if not stored.objects or hardly is None:
+            return ()
+        rng = np.random.default_rng([7, stored.seed])
+        said = expressions(stored.objects, stored.ids.shape[1], rng, self.split.wording, hardly)
+        return evenly(list(said), self.questions, rng)
 
 
 def _as_sensed(stored: StoredView) -> tuple[RgbImage, DepthImage | None]:
