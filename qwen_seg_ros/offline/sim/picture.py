@@ -62,7 +62,7 @@ class Painter:
         code = self._draw(1, None)[::-1]
         for geom, segid in zip(others, before, strict=True):
             geom.segid = segid
-        return np.asarray(code.any(axis=2))
+        return _as_number(code) > 0
 
     def _aim(self, camera: Camera) -> None:
         """The frustum of the intrinsics, with centres of pixels at whole numbers."""

@@ -118,7 +118,8 @@ def _shadow(depth_m: DepthImage, camera: DepthCamera) -> np.ndarray:
 def _holes(rgb: RgbImage, shine: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Here and there, and in patches of surfaces that swallow or mirror the pattern."""
     patches = smooth_noise(rng, shine.shape, 2.0)
-    dark = np.clip(1 - rgb.max(axis=2).astype(np.float32) / (255 * DARK), 0, 1)
-    bright = np.clip(rgb.min(axis=2).astype(np.float32) / 255 - 0.75, 0, 0.25) * 4  # a mirrored lamp
+    red, green, blue = (rgb[..., channel] for channel in range(3))
+    dark = np.clip(1 - np.maximum(np.maximum(red, green), blue).astype(np.float32) / (255 * DARK), 0, 1)
+    bright = np.clip(np.minimum(np.minimum(red, green), blue).astype(np.float32) / 255 - 0.75, 0, 0.25) * 4  # a mirrored lamp
     loss = np.clip(0.5 * shine + 0.8 * dark + 2.0 * shine * bright, 0, 1) * min(strength, 2.0)
     return patches > HOLE_SIGMAS - 2.2 * loss - 0.25 * strength
