@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import open3d as o3d
 import pytest
 
 from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
@@ -65,13 +66,6 @@ def solid(kind: str, size: tuple[float, float, float]) -> Surface:
 
 def box(size: tuple[float, float, float], spot: tuple[float, float] = (0, 0), yaw: float = 0.0) -> Pose:
     return standing(solid("cube", size), yaw_turn(yaw), np.array(spot))
-
-
-def heights(points: np.ndarray, cells: np.ndarray, pick) -> dict:
-    found: dict = {}
-    for cell, height in zip(map(tuple, cells), points[:, 2], strict=True):
-        found[cell] = pick(found.get(cell, height), height)
-    return found
 
 
 # --- profiles and objects
@@ -172,10 +166,24 @@ def test_nothing_sinks_into_another_or_into_the_table(scenes) -> None:
 
 
 def overlap_m(upper: Pose, lower: Pose) -> float:
-    """How far the top of what is below reaches over the bottom of what is above, in the worst cell of 2 mm."""
-    cells = [np.floor(pose.samples_m[:, :2] / 0.002).astype(int).tolist() for pose in (upper, lower)]
-    bottom, top = heights(upper.samples_m, cells[0], min), heights(lower.samples_m, cells[1], max)
-    return max((top[cell] - bottom[cell] for cell in bottom.keys() & top.keys()), default=0.0)
+    """How far the top of what is below reaches over the bottom of what is above, in the worst of many upright lines through
+    their triangles; placing looks at sampled points only."""
+    low = np.maximum(upper.corners_m.min(axis=0), lower.corners_m.min(axis=0))[:2]
+    high = np.minimum(upper.corners_m.max(axis=0), lower.corners_m.max(axis=0))[:2]
+    x, y = (np.arange(a, b, 0.0015) for a, b in zip(low, high, strict=True))
+    spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    both = hits(lower, spots, 2.0, -1) - hits(upper, spots, -1.0, 1)
+    return float(both.max(where=np.isfinite(both), initial=-1.0))
+
+
+def hits(pose: Pose, spots: np.ndarray, start_m: float, direction: int) -> np.ndarray:
+    """(N,) heights at which upright lines first meet the triangles of an object, infinite where they miss."""
+    vertices = pose.surface.vertices_m @ pose.turn.T + pose.place_m
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(vertices.astype(np.float32), pose.surface.faces.astype(np.uint32))
+    rays = np.zeros((len(spots), 6), np.float32)
+    rays[:, :2], rays[:, 2], rays[:, 5] = spots, start_m, direction
+    return start_m + direction * scene.cast_rays(rays)["t_hit"].numpy()
 
 
 def test_nothing_floats(scenes) -> None:
