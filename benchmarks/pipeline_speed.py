@@ -1,6 +1,6 @@
 """Instruction to grasp target, milliseconds by stage: rendered scenes, or ray-cast ones where the assets are missing.
 
-    python benchmarks/pipeline_speed.py [--checkpoint tabletop] [--scenes 20] [--threads 2] [--synthetic]
+    python benchmarks/pipeline_speed.py [--checkpoint tabletop] [--scenes 20] [--threads 2] [--network-threads 0] [--synthetic]
 """
 
 import argparse
@@ -92,13 +92,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="tabletop")
     parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of everything but the network")
+    parser.add_argument("--network-threads", type=int, default=0, help="0 = what the package chooses")
     parser.add_argument("--max-new-tokens", type=int, default=256)
     parser.add_argument("--synthetic", action="store_true", help="ray-cast scenes even where assets are there")
     options = parser.parse_args()
     cv2.setNumThreads(options.threads)
     segmentation = SegmentationSettings(
-        checkpoint=options.checkpoint, num_threads=options.threads, max_new_tokens=options.max_new_tokens
+        checkpoint=options.checkpoint, num_threads=options.network_threads, max_new_tokens=options.max_new_tokens
     )
     pipeline = Pipeline(Settings(segmentation=segmentation))
     todo, what = cases(options.scenes, options.synthetic)

@@ -1,5 +1,6 @@
 """The predictor around the network: Frame and Instruction in, SegmentationResult out."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ class QwenSegmenter:
         self.device = _device(settings.device)
         model, tokenizer, processor = checkpoint.load(settings.checkpoint, "auto")
         self.dtype = _dtype(settings.dtype, self.device, sum(p.numel() for p in model.parameters()))
+        if not settings.num_threads and self.device.type == "cpu" and self.dtype == torch.float32:
+            torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # a small network: more threads mostly wait for each other
         with _memory_guard():
             self.engine = Engine(model.to(self.device, self.dtype), tokenizer, processor)
 
