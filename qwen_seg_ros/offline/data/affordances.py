@@ -4,6 +4,7 @@
 `unsure` is what people would argue about: with such a thing in view nothing is said.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from qwen_seg_ros.offline.sim.catalogue import catalogue
@@ -31,13 +32,18 @@ class Affordance:
 
     def holds(self, item: ObjectRecord) -> bool | None:
         """None where it cannot be told, also for things of a kind that the table does not know."""
-        parts = item.name.split()
-        for word in (*(" ".join(parts[n:]) for n in range(len(parts))), item.category):  # a "red power drill" is a "power drill"
-            if word in self.fits:
-                return True
-            if word in self.unsure:
-                return None
-        return False if item.category in KNOWN else None
+        return serves(item, self.fits, self.unsure, KNOWN)
+
+
+def serves(item: ObjectRecord, fits: Container[str], unsure: Container[str], known: Container[str]) -> bool | None:
+    """By name, the longest ending of it first (a "red power drill" is a "power drill"), then by category."""
+    parts = item.name.split()
+    for word in (*(" ".join(parts[n:]) for n in range(len(parts))), item.category):
+        if word in fits:
+            return True
+        if word in unsure:
+            return None
+    return False if item.category in known else None
 
 
 KNOWN = frozenset(entry.category for entry in catalogue())

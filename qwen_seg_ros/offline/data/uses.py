@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from qwen_seg_ros.offline.data.affordances import serves
 from qwen_seg_ros.offline.data.scene_words import SceneWords
 from qwen_seg_ros.offline.data.templates import Wording
 from qwen_seg_ros.offline.sim.more_objects import all_objects
@@ -23,13 +24,7 @@ class Use:
     unsure: frozenset[str] = frozenset()
 
     def holds(self, item: ObjectRecord) -> bool | None:
-        parts = item.name.split()
-        for word in (*(" ".join(parts[n:]) for n in range(len(parts))), item.category):  # "red power drill" is a "power drill"
-            if word in self.fits:
-                return True
-            if word in self.unsure:
-                return None
-        return False if item.category in known_categories() else None
+        return serves(item, self.fits, self.unsure, known_categories())
 
 
 @lru_cache(maxsize=1)
