@@ -41,8 +41,8 @@ class Qwen3VLSegConfig(Qwen3VLConfig):
 
     mask_decoder: dict of MaskDecoderConfig, None = no decoder. mask_token_id, reject_token_id: ids of the new tokens.
     answer_format: one of ANSWER_FORMATS, None = what the tokens allow. box_step: boxes are written in these steps of the 0..1000
-    grid. base_checkpoint, base_fingerprint: the model this one
-    was trained from, when its folder stores only what differs from it (see `model.difference`).
+    grid. base_checkpoint, base_fingerprint: the model this one was trained from, when its folder stores only what differs from it
+    (see `model.difference`).
     """
 
     model_type = "qwen3_vl_seg"

@@ -39,7 +39,7 @@ class Drafts:
         draft: list[int] = []
         sure = 1.0
         while len(draft) < MOST:
-            token, share = self._usual([START, *written, *draft][-CONTEXT:])
+            token, share = self._usual([START, *written[-CONTEXT:], *draft][-CONTEXT:])
             sure *= share
             if share < LIKELY or sure < WORTH:
                 break

@@ -127,9 +127,7 @@ class Engine:
     @torch.inference_mode()
     def answer(self, encoded: EncodedImage, instruction: str, max_new_tokens: int = 512, reject_bias: float = 0.0) -> Answer:
         """Greedy answer. reject_bias is added to the log-odds of "no target" wherever the model decides about an entry."""
-        cache = DynamicCache()
-        for number, (keys, values) in enumerate(encoded.prefix):
-            cache.update(keys, values, number)
+        cache = _cache_of(encoded)
         answer, position = _Unfinished(), encoded.next_position
         sure = self._tokens(prompts.conversation_tail(instruction, self.answers))
         while True:
@@ -184,6 +182,13 @@ class Engine:
             ends = [len(self.tokenizer.decode(tokens[: n + 1])) for n in range(len(tokens))]
         return (0, *ends[:-1])
 
+    @torch.inference_mode()
+    def forced_states(self, encoded: EncodedImage, instruction: str, answer: str) -> Tensor:
+        """Hidden states (N, T) at the mask tokens while the model reads `answer` instead of writing its own."""
+        tokens = self._tokens(prompts.conversation_tail(instruction, self.answers) + answer)
+        hidden = self._step(tokens, encoded.next_position, _cache_of(encoded))
+        return hidden[[n for n, token in enumerate(tokens) if token == self.mask_id]]
+
     def _step(self, tokens: list[int], position: int, cache: DynamicCache) -> Tensor:
         """Feed tokens; hidden states (L, T)."""
         embeds = self.model.get_input_embeddings()(torch.tensor([tokens], device=self.device))
@@ -199,6 +204,14 @@ class Engine:
         where = torch.zeros(len(boxes_N4), dtype=torch.long, device=self.device)
         _, logits, iou = self.model.mask_decoder(encoded.pixels, boxes_N4.to(self.device), states_NT, where)
         return resize_masks(logits, encoded.height, encoded.width), iou.float().sigmoid()
+
+
+def _cache_of(encoded: EncodedImage) -> DynamicCache:
+    """A cache to write on; the image's own keys and values stay as they are."""
+    cache = DynamicCache()
+    for number, (keys, values) in enumerate(encoded.prefix):
+        cache.update(keys, values, number)
+    return cache
 
 
 def image_positions(head: int, rows: int, cols: int, tail: int) -> Tensor:

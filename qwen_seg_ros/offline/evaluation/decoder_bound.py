@@ -6,7 +6,6 @@ errors weigh in.
 
 import numpy as np
 import torch
-from transformers import DynamicCache
 
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.model import prompts
@@ -25,7 +24,7 @@ def from_decoder(engine: Engine, encoded: EncodedImage, view: View, question: Ex
     boxes = view.boxes(ids)
     if not ids:
         return of_masks(boxes, [])
-    states = forced_states(engine, encoded, question.text, prompts.write_answer(entries))
+    states = engine.forced_states(encoded, question.text, prompts.write_answer(entries))
     height, width = view.ids.shape
     logits, _ = engine.masks(encoded, torch.from_numpy(boxes / np.array([width, height] * 2, np.float32)), states)
     return of_masks(boxes, [CroppedMask.from_full(mask) for mask in (logits > 0).cpu().numpy()])
@@ -43,18 +42,3 @@ def true_answer(view: View, question: Expression, box_step: int) -> tuple[list[p
         if not targets:
             entries.append(prompts.Entry(phrase, None))
     return entries, tuple(order)
-
-
-@torch.inference_mode()
-def forced_states(engine: Engine, encoded: EncodedImage, instruction: str, answer: str) -> torch.Tensor:
-    """Hidden states (N, T) at the mask tokens while the model reads `answer`."""
-    cache = DynamicCache()
-    for number, (keys, values) in enumerate(encoded.prefix):
-        cache.update(keys, values, number)
-    tokens = engine.tokenizer(prompts.conversation_tail(instruction) + answer, add_special_tokens=False).input_ids
-    ids = torch.tensor([tokens], device=engine.device)
-    positions = (torch.arange(len(tokens), device=engine.device) + encoded.next_position).expand(3, 1, -1)
-    embeds = engine.model.get_input_embeddings()(ids)
-    text = engine.model.model.language_model
-    hidden = text(inputs_embeds=embeds, position_ids=positions, past_key_values=cache, use_cache=True)
-    return hidden.last_hidden_state[0][ids[0] == engine.mask_id]
