@@ -183,13 +183,14 @@ def free_port() -> int:
 
 
 def test_two_processes_train_one_model(toy, tmp_path) -> None:
-    """`accelerate launch` with two CPU processes: gradients are shared, one of them writes the checkpoint."""
+    """Two CPU processes: gradients are shared, one of them writes the checkpoint, each its own part of the state."""
     values = {**{k: v for k, v in TOY.items() if k != "steps"}, "base": str(toy.base), "lora_rank": 4, "steps": 2}
     options = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--main_process_port", str(free_port()), "--mixed_precision", "no", "--dynamo_backend", "no", "-m"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port()), "-m"]
     command = [*launch, "qwen_seg_ros.cli", "train", "--recipe", "stage1", "--data", str(toy.data), "--out", str(tmp_path)]
-    done = subprocess.run([*command, *options], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((tmp_path / "state" / "run.json").read_text())["step"] == 2
+    assert len(list((tmp_path / "state").glob("random_states_*"))) == 2  # `accelerate launch --cpu` starts one process only
     checkpoint.load(str(tmp_path / "model"))

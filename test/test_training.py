@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from shards import write_shard
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.model import checkpoint, prompts
@@ -16,7 +17,10 @@ from qwen_seg_ros.offline.data.store import StoredViews
 from qwen_seg_ros.offline.training.answers import AnswerWriter, quantised
 from qwen_seg_ros.offline.training.batch import IGNORE, Batch, padded
 from qwen_seg_ros.offline.training.loop import Places, Trainer, rate_share
+from qwen_seg_ros.offline.training.losses import pointing_loss
 from qwen_seg_ros.offline.training.recipe import RECIPES, Recipe, load_recipe
+from qwen_seg_ros.offline.training.student import make_student
+from qwen_seg_ros.offline.training.tokenizer import build_tokenizer, change_tokenizer
 from qwen_seg_ros.settings import updated
 
 QUICK = {"steps": 6, "batch": 2, "questions": 2, "rate": 1e-3, "warmup": 1, "masks_from": 0, "workers": 0, "cooldown": 0}
@@ -101,6 +105,51 @@ def test_the_answer_is_learnt_to_its_last_token_and_nothing_of_the_question(trai
     assert text.count("<|im_end|>") == 2
     assert prompts.QUESTION_HEAD not in text
     assert trainer.batcher.mask_token in batch.labels and (batch.weights[batch.labels != IGNORE] > 0).all()
+
+
+def test_the_pointing_loss_is_the_whole_attention_read_at_the_chosen_tokens(trained) -> None:
+    """Against every query of every token, of which the chosen ones are taken afterwards."""
+    trainer, batch, _ = trained
+    model, heads = trainer.student.model, 2
+    layer = model.model.language_model.layers[2]
+    inputs = torch.randn(*batch.input_ids.shape, model.config.text_config.hidden_size, generator=torch.Generator().manual_seed(0))
+    rope = model.model.language_model.rotary_emb(inputs, batch.position_ids)
+    token = model.config.image_token_id
+    got = pointing_loss(layer, inputs, rope, batch, token, heads)
+
+    attention, size = layer.self_attn, layer.self_attn.head_dim
+    hidden = layer.input_layernorm(inputs)
+    parts = [norm(linear(hidden).unflatten(-1, (-1, size))[:, :, :heads]).transpose(1, 2) for norm, linear in (
+        (attention.q_norm, attention.q_proj), (attention.k_norm, attention.k_proj))]  # fmt: skip
+    query, key = apply_rotary_pos_emb(*parts, *rope)
+    logits = (query @ key.transpose(-1, -2) * attention.scaling).masked_fill(~batch.attention, float("-inf"))
+    shares = logits.softmax(-1)[batch.point_at[:, 0], :, batch.point_at[:, 1]][..., batch.input_ids[0] == token]
+    wanted = -(batch.point_target[:, None] * shares.log()).sum(-1).mean()
+    assert len(batch.point_at) > 4
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_another_tokenizer_starts_from_the_rows_of_its_old_pieces(trained) -> None:
+    trainer, _, _ = trained
+    old = trainer.student.tokenizer
+    new = build_tokenizer(["the zebra-striped mug", "a mug"], 400)
+    model, _, _ = checkpoint.load(str(trainer.places.out / "model"))
+    before = model.get_input_embeddings().weight.detach().clone()
+    change_tokenizer(model, old, new)
+    rows = model.get_input_embeddings().weight
+    assert model.lm_head.weight is rows and len(rows) == -(-len(new) // 64) * 64
+    for text in (" zebra", prompts.BOX_KEY, "7"):
+        (token,), pieces = new(text, add_special_tokens=False).input_ids, old(text, add_special_tokens=False).input_ids
+        torch.testing.assert_close(rows[token], before[pieces].mean(0))
+    assert len(old(" zebra", add_special_tokens=False).input_ids) > 1
+    assert model.config.mask_token_id == new.convert_tokens_to_ids(prompts.MASK_TOKEN)
+    assert model.config.image_token_id == new.convert_tokens_to_ids("<|image_pad|>")
+    assert model.config.eos_token_id == new.eos_token_id
+
+
+def test_a_recipe_sets_how_many_pixels_the_model_sees(recipe, data, tmp_path) -> None:
+    student = make_student(replace(recipe, image_pixels=172_800), tmp_path)
+    assert [student.processor.size_for(*size) for size in ((480, 640), (360, 480))] == [(352, 480)] * 2
 
 
 def state_of(trainer: Trainer) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
     qwen-seg train --recipe embedded --data .cache/data/train --out .train/a
     accelerate launch -m qwen_seg_ros.cli train --recipe stage1 --data SHARDS --out .train/stage1      (several GPUs, FSDP)
+    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m qwen_seg_ros.cli train ...    (several processes without a GPU)
 
 All that is random in a step depends on (seed, step, device) alone, so a run that is killed and started again ends with the
 same weights, bit for bit on a CPU, as one that never stopped.
@@ -93,7 +94,8 @@ class Trainer:
         progress = Progress(console, self.recipe)
         for phase in self._phases():
             for batch in phase:
-                progress.show(self.step, self._update(batch))
+                terms = self._update(batch)
+                progress.show(self.step, terms, len(batch.image) * self.accelerator.num_processes)
                 if self.step % self.recipe.save_every == 0:
                     self.save()
         self.save()
@@ -199,10 +201,11 @@ class Progress:
         self.smooth: dict[str, float] = {}
         self.since, self.pictures, self.steps = time.monotonic(), 0, 0
 
-    def show(self, step: int, terms: dict[str, torch.Tensor]) -> None:
+    def show(self, step: int, terms: dict[str, torch.Tensor], pictures: int) -> None:
+        """After `step` steps, the last of them with so many pictures on all devices."""
         for name, value in terms.items():
             self.smooth[name] = 0.98 * self.smooth.get(name, float(value)) + 0.02 * float(value)
-        self.pictures += self.recipe.vision_batch if step <= self.recipe.vision_steps else self.recipe.batch
+        self.pictures += pictures
         self.steps += 1
         if step % self.every and step != self.recipe.steps:
             return

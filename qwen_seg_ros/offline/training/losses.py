@@ -31,17 +31,17 @@ class Helpers(nn.Module):
         self.point_layers, self.point_heads = point_layers, point_heads
 
 
-class AttentionInputs:
-    """Keeps what chosen attention layers were given, so that their own queries and keys can be supervised."""
+class LayerInputs:
+    """Keeps what chosen layers were given, so that the queries and keys of their attention can be supervised."""
 
     def __init__(self, model: Qwen3VLSegForConditionalGeneration, layers: tuple[int, ...]) -> None:
-        self.modules = [model.model.language_model.layers[i].self_attn for i in layers]
+        self.layers = [model.model.language_model.layers[i] for i in layers]
         self.seen: dict[nn.Module, tuple[Tensor, tuple[Tensor, Tensor]]] = {}
-        for module in self.modules:
-            module.register_forward_pre_hook(self._keep, with_kwargs=True)
+        for layer in self.layers:
+            layer.register_forward_pre_hook(self._keep, with_kwargs=True)
 
-    def _keep(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self.seen[module] = (kwargs["hidden_states"] if "hidden_states" in kwargs else args[0], kwargs["position_embeddings"])
+    def _keep(self, layer: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.seen[layer] = (kwargs["hidden_states"] if "hidden_states" in kwargs else args[0], kwargs["position_embeddings"])
 
 
 def forward(
@@ -70,7 +70,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.processor, self.recipe = model, processor, recipe
         self.helpers = Helpers(model.config.text_config.hidden_size) if recipe.losses.helpers else None
-        self.seen = AttentionInputs(model, self.helpers.point_layers) if self.helpers else None
+        self.seen = LayerInputs(model, self.helpers.point_layers) if self.helpers else None
 
     def forward(self, batch: Batch, vision_only: bool = False, with_masks: bool = True) -> dict[str, Tensor]:
         """Every term and their weighted sum under "total"."""
@@ -96,9 +96,9 @@ class Objective(nn.Module):
             terms |= mask_losses(self.model, hidden, top, levels, grid, batch, self.recipe.box_jitter)
         return terms
 
-    def _pointing(self, attention: "AttentionInputs", heads: int, batch: Batch) -> Tensor:
+    def _pointing(self, inputs: LayerInputs, heads: int, batch: Batch) -> Tensor:
         token = self.model.config.image_token_id
-        return torch.stack([pointing_loss(m, *attention.seen[m], batch, token, heads) for m in attention.modules]).mean()
+        return torch.stack([pointing_loss(layer, *inputs.seen[layer], batch, token, heads) for layer in inputs.layers]).mean()
 
 
 def text_loss(model: Qwen3VLSegForConditionalGeneration, hidden: Tensor, batch: Batch) -> Tensor:
@@ -132,24 +132,36 @@ def soft_bins(values: Tensor, spread: float = 0.7) -> Tensor:
 
 
 def pointing_loss(
-    attention: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], batch: Batch, image_token: int, heads: int
+    layer: nn.Module, inputs: Tensor, rope: tuple[Tensor, Tensor], batch: Batch, image_token: int, heads: int
 ) -> Tensor:
     """Cross entropy between where the first `heads` heads look while a box is written and where the object is."""
-    size = attention.head_dim
+    attention, size = layer.self_attn, layer.self_attn.head_dim
     weight_q, weight_k = attention.q_proj.weight[: heads * size], attention.k_proj.weight[: heads * size]
     if not len(batch.point_at):
-        return hidden.sum() * 0.0
-    picture, place = batch.point_at.unbind(-1)
+        return inputs.sum() * 0.0
+    hidden = layer.input_layernorm(inputs)
+    picture, slot, place = _slots(batch.point_at, len(hidden))
+    rows = torch.arange(len(hidden), device=hidden.device)[:, None]
     cos, sin = (part[:, :, None] for part in rope)
     key = _rotate(attention.k_norm(F.linear(hidden, weight_k).unflatten(-1, (heads, size))), cos, sin)
-    query = _rotate(attention.q_norm(F.linear(hidden, weight_q).unflatten(-1, (heads, size))), cos, sin)
-    logits = torch.einsum("bqhd,bkhd->bqhk", query.float(), key.float())[picture, place] * attention.scaling
-    logits = logits.masked_fill(~batch.attention[picture, 0, place][:, None], float("-inf"))
-    first = int(
-        (batch.input_ids[0] == image_token).nonzero()[0, 0]
-    )  # the image stands at the same place in every picture's sequence
+    query = attention.q_norm(F.linear(hidden[rows, place], weight_q).unflatten(-1, (heads, size)))
+    query = _rotate(query, cos[rows, place], sin[rows, place])
+    logits = torch.einsum("bphd,bkhd->bphk", query.float(), key.float())[picture, slot] * attention.scaling
+    logits = logits.masked_fill(~batch.attention[picture, 0, batch.point_at[:, 1]][:, None], float("-inf"))
+    first = int((batch.input_ids[0] == image_token).nonzero()[0, 0])  # the image stands at the same place in every sequence
     at_image = (batch.point_target[:, None] * logits[..., first : first + batch.point_target.shape[1]]).sum(-1)
     return (logits.logsumexp(-1) - at_image).mean()
+
+
+def _slots(point_at: Tensor, pictures: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Places (n, 2), sorted by picture, as a table: picture (n), column (n), and the place in each cell (pictures, most),
+    filled up with place 0 to a round number: on a CPU every new matrix shape costs the compilation of its kernels."""
+    picture, place = point_at.unbind(-1)
+    counts = picture.bincount(minlength=pictures)
+    slot = torch.arange(len(picture), device=picture.device) - (counts.cumsum(0) - counts)[picture]
+    table = place.new_zeros(pictures, -(-int(counts.max()) // 64) * 64)
+    table[picture, slot] = place
+    return picture, slot, table
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

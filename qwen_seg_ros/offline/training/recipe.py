@@ -55,6 +55,10 @@ class Recipe:
     """Rates are those after the warm-up; a part that is not trained stays exactly as it is in the base."""
 
     base: str = setting(NEW, f"model to start from: hub id, folder or embedded name; {NEW} = the embedded size with new weights")
+    tokenizer: str = setting(
+        "base", "corpus = one made of today's words, whose rows start from the base's", choices=("base", "corpus")
+    )
+    image_pixels: int = setting(0, "pixels of a picture that the model sees at most, 0 = as the base", 0, 16_777_216)
     answers: str = setting("mask_token", "how masks are written", choices=("mask_token", "text4seg", "text4seg++", "boxes"))
     store: str = setting(
         "whole", "what a checkpoint holds: all weights or what differs from the base", choices=("whole", "difference")

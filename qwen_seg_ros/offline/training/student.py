@@ -1,6 +1,6 @@
 """The model that a recipe trains: new and small, or a base with a mask decoder, new tokens and LoRA put on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 from qwen_seg_ros.model.processing import ImageProcessor
 from qwen_seg_ros.offline.training.recipe import NEW, Recipe
 from qwen_seg_ros.offline.training.tiny import tiny_config, tiny_processor
-from qwen_seg_ros.offline.training.tokenizer import tokenizer_of_run
+from qwen_seg_ros.offline.training.tokenizer import change_tokenizer, tokenizer_of_run
 
 LORA_TARGETS = r".*language_model\.layers\.\d+\..*\.(q|k|v|o|gate|up|down)_proj"
 HEADS = ("embed_tokens", "lm_head")
@@ -39,13 +39,16 @@ class Student:
 
 
 def make_student(recipe: Recipe, out: Path) -> Student:
-    """Weights of a new model depend on the recipe's seed alone; `out` keeps a new model's tokenizer."""
+    """Weights of a new model depend on the recipe's seed alone; `out` keeps a tokenizer that is made for the run."""
     torch.manual_seed(recipe.seed)
     if recipe.base == NEW:
         tokenizer = tokenizer_of_run(out / "tokenizer")
         student = Student(Qwen3VLSegForConditionalGeneration(tiny_config(tokenizer)), tokenizer, tiny_processor())
     else:
-        student = _on_base(recipe)
+        student = _on_base(recipe, out)
+    if recipe.image_pixels:
+        limits = {"min_pixels": recipe.image_pixels * 3 // 4, "max_pixels": recipe.image_pixels}
+        student.processor = replace(student.processor, **limits)
     student.model.config.answer_format, student.model.config.box_step = recipe.answers, recipe.box_step
     _choose_trained(student, recipe)
     if recipe.checkpointing:
@@ -53,8 +56,11 @@ def make_student(recipe: Recipe, out: Path) -> Student:
     return student
 
 
-def _on_base(recipe: Recipe) -> Student:
+def _on_base(recipe: Recipe, out: Path) -> Student:
     model, tokenizer, processor = checkpoint.load(recipe.base, torch.float32)
+    if recipe.tokenizer == "corpus":
+        tokenizer, old = tokenizer_of_run(out / "tokenizer"), tokenizer
+        change_tokenizer(model, old, tokenizer)
     if recipe.answers != "boxes":
         add_segmentation_tokens(model, tokenizer)
     if recipe.answers == "mask_token" and model.mask_decoder is None:

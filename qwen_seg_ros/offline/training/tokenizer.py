@@ -7,10 +7,12 @@ answer, which keeps sequences short on a CPU. Any UTF-8 text can be written (byt
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from qwen_seg_ros.model import prompts
+from qwen_seg_ros.model.modeling import Qwen3VLSegForConditionalGeneration
 
 CHAT_TOKENS = (
     "<|endoftext|>",
@@ -38,7 +40,7 @@ FIXED_TEXT = (
 )
 
 
-def build_tokenizer(corpus: Iterable[str], vocabulary: int = 2000) -> PreTrainedTokenizerFast:
+def build_tokenizer(corpus: Iterable[str], vocabulary: int = 3000) -> PreTrainedTokenizerFast:
     """Train on instruction texts; deterministic for the same corpus."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Lowercase()
@@ -65,11 +67,33 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int = 2000) -> PreTrained
     )
 
 
-def tokenizer_of_run(folder: Path, init: Path | None = None) -> PreTrainedTokenizerFast:
-    """The run's own tokenizer; taken from `init`, or made from the corpus of instructions, when the run has none yet."""
+def tokenizer_of_run(folder: Path) -> PreTrainedTokenizerFast:
+    """The run's own tokenizer, made from the corpus of instructions when the run has none yet."""
     if not (folder / "tokenizer.json").is_file():
         from qwen_seg_ros.offline.training.corpus import corpus
 
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(init) if init else build_tokenizer(corpus())
-        tokenizer.save_pretrained(folder)
+        build_tokenizer(corpus()).save_pretrained(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def change_tokenizer(
+    model: Qwen3VLSegForConditionalGeneration, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase
+) -> None:
+    """Give an embedded model (tied embeddings) another vocabulary: a token's row is the mean of the rows of its old pieces."""
+    with torch.no_grad():
+        before = model.get_input_embeddings().weight.clone()
+        pieces = [_pieces(token, old, new) for token in range(len(new))]
+        rows = torch.stack([before[ids].mean(0) for ids in pieces])
+        model.resize_token_embeddings(-(-len(new) // 64) * 64, mean_resizing=False)
+        model.get_input_embeddings().weight[: len(new)] = rows
+    for config in (model.config, model.config.text_config):
+        for name, value in config.to_dict().items():
+            if name.endswith("token_id") and isinstance(value, int):
+                setattr(config, name, new.convert_tokens_to_ids(old.convert_ids_to_tokens(value)))
+
+
+def _pieces(token: int, old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase) -> list[int]:
+    """The old ids of a new token's text; the byte tokens of half a character stand for themselves."""
+    word = new.convert_ids_to_tokens(token)
+    known = old.get_vocab()
+    return [known[word]] if word in known else old(new.decode([token]), add_special_tokens=False).input_ids
