@@ -207,6 +207,8 @@ def test_several_splits_are_also_shown_together(folder: Path, tmp_path: Path) ->
     )
     assert list(figures) == ["ood_scale", "ood_sensor", "ood"]
     assert figures["ood"].pictures == 12 and figures["ood"].counts["all kinds"] == 2 * figures["ood_scale"].counts["all kinds"]
+    counts = figures["ood"].counts
+    assert counts["one target"] + counts["several targets"] + counts["absent"] == counts["all kinds"]
 
 
 def test_the_command_names_the_splits_there_are() -> None:

@@ -14,7 +14,7 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.evaluation.bootstrap import RESAMPLES, Figure
 from qwen_seg_ros.offline.evaluation.measures import METRICS
 from qwen_seg_ros.offline.evaluation.plan import Plan
-from qwen_seg_ros.offline.evaluation.results import ALL_KINDS, OOD, Table, kinds_of
+from qwen_seg_ros.offline.evaluation.results import ALL_KINDS, GROUPS, OOD, Table, kinds_of
 from qwen_seg_ros.offline.evaluation.splits import SPLITS
 from qwen_seg_ros.offline.evaluation.tabletop_ors import ANSWERERS, MODEL, SplitResult
 from qwen_seg_ros.segmentation.result import Outcome
@@ -23,6 +23,7 @@ VERSION = 1  # of scenes, questions and metrics: figures of different versions m
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 TITLES = {metric.key: metric.title for metric in METRICS}
 CARD_COLUMNS = ("miou", "giou", "ciou", "p50", "p70", "p90", "box", "n_acc", "t_acc", "grec")
+TARGET_COLUMNS = (("one target", "miou"), ("one target", "p50"), ("several targets", "giou"), ("relations and order", "p50"))
 BASELINE_COLUMNS = ("miou", "giou", "box", "n_acc")
 
 
@@ -132,9 +133,11 @@ def card_block(plan: Plan, tables: Mapping[str, Table]) -> str:
         [
             f"{about}; {facts}. ± is half of the 95 % interval.\n",
             _by_split(tables),
+            "\nBy number of targets:\n",
+            _by_targets(tables),
             "\nBeside what can be said without a model, and what true boxes give:\n",
             _by_answerer(tables),
-            "\nBox Acc@0.5 of the model by kind of expression:\n",
+            "\nMask P@0.5 of the model by kind of expression:\n",
             _by_kind(tables),
         ]
     )
@@ -153,9 +156,15 @@ def _by_answerer(tables: Mapping[str, Table]) -> str:
     return _markdown(head, [[who, *(_plain(t.of(key, who)) for t in shown.values() for key in BASELINE_COLUMNS)] for who in whos])
 
 
+def _by_targets(tables: Mapping[str, Table]) -> str:
+    head = ["split", *(f"{kind}: {TITLES[key]}" for kind, key in TARGET_COLUMNS)]
+    rows = [[name, *(with_interval(table.of(key, kind=kind)) for kind, key in TARGET_COLUMNS)] for name, table in tables.items()]
+    return _markdown(head, rows)
+
+
 def _by_kind(tables: Mapping[str, Table]) -> str:
-    kinds = [kind for kind in kinds_of(tables.values()) if kind not in (ALL_KINDS, "absent")]
-    rows = [[name, *(_plain(table.of("box", kind=kind)) for kind in kinds)] for name, table in tables.items()]
+    kinds = [kind for kind in kinds_of(tables.values()) if kind not in (*GROUPS, "absent")]
+    rows = [[name, *(_plain(table.of("p50", kind=kind)) for kind in kinds)] for name, table in tables.items()]
     return _markdown(["split", *kinds], rows)
 
 

@@ -12,6 +12,14 @@ from qwen_seg_ros.offline.evaluation.tabletop_ors import ANSWERERS, MODEL, Row, 
 
 OOD = "ood"  # all splits but "id" together
 ALL_KINDS = "all kinds"
+SEVERAL = ("all", "several", "absent")  # kinds that do not mean exactly one thing
+PLACES = ("relation", "superlative")
+GROUPS = {
+    ALL_KINDS: KINDS,
+    "one target": tuple(kind for kind in KINDS if kind not in SEVERAL),
+    "several targets": SEVERAL[:2],
+    "relations and order": PLACES,
+}
 
 
 @dataclass(frozen=True)
@@ -37,15 +45,15 @@ def tables(results: Sequence[SplitResult]) -> dict[str, Table]:
 
 
 def kinds_of(found: Iterable[Table]) -> list[str]:
-    """Kinds that were asked for anywhere, in the order of KINDS, after all of them together."""
+    """Kinds that were asked for anywhere, in the order of KINDS, after their GROUPS."""
     asked = {kind for table in found for kind in table.counts}
-    return [kind for kind in (ALL_KINDS, *KINDS) if kind in asked]
+    return [kind for kind in (*GROUPS, *KINDS) if kind in asked]
 
 
 def table(results: Sequence[SplitResult]) -> Table:
     """Figures over the pictures of these splits."""
-    groups = {kind: _pictures(results, (kind,)) for kind in KINDS}
-    groups = {ALL_KINDS: _pictures(results, KINDS), **{kind: group for kind, group in groups.items() if any(group)}}
+    groups = {name: _pictures(results, kinds) for name, kinds in (GROUPS | {kind: (kind,) for kind in KINDS}).items()}
+    groups = {name: group for name, group in groups.items() if any(group) or name == ALL_KINDS}
     whos = [who for who in ANSWERERS if any(who in row.sums for result in results for row in result.rows)]
     values = {who: {kind: _figures(group, who) for kind, group in groups.items()} for who in whos}
     counts = {kind: sum(len(rows) for rows in group) for kind, group in groups.items()}
