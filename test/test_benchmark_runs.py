@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from rich.console import Console
@@ -181,6 +182,13 @@ def test_the_json_holds_every_figure(report: Path) -> None:
     assert set(split["figures"]) == {"model", "random object", "largest object", "true words", "true box + depth"}
     lines = [json.loads(line) for line in (report / "questions.jsonl").read_text().splitlines()]
     assert len(lines) == sum(s["counts"]["all kinds"] for s in values["splits"].values())
+
+
+def test_pictures_are_put_beside_the_card(report: Path) -> None:
+    sheets = {name: cv2.imread(str(report / f"card_{name}.jpg")) for name in ("splits", "best", "worst")}
+    columns = {name: sheet.shape[1] // 400 for name, sheet in sheets.items()}
+    assert columns == {"splits": 4, "best": 4, "worst": 4}  # two answers a row, truth and answer side by side
+    assert all(sheet.std() > 5 for sheet in sheets.values())
 
 
 def test_the_card_gets_new_figures_and_keeps_its_words(report: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.offline.evaluation.card_pictures import write_pictures
 from qwen_seg_ros.offline.evaluation.figures_out import check_card, print_tables, to_json, update_card, write_questions
 from qwen_seg_ros.offline.evaluation.page import write_page
 from qwen_seg_ros.offline.evaluation.plan import Plan
@@ -25,7 +26,7 @@ def run_benchmark(
     """Render, ask, and write out/report.html, results.json and questions.jsonl -> tables by split.
 
     bound: masks of the true boxes by the model's own decoder, for a model that has one; card: page whose block of figures is
-    rewritten.
+    rewritten, and beside which pictures are put.
     """
     console = console or Console()
     if card:
@@ -41,6 +42,7 @@ def run_benchmark(
     write_page(out / "report.html", plan, views, results, figures)
     if card:
         update_card(card, plan, figures)
+        write_pictures(card, plan, views, results)
     print_tables(console, figures)
     return figures
 

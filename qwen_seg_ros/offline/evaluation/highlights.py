@@ -68,7 +68,7 @@ def _drawn(row: Row, views: Sequence[View], store: ReplyStore) -> Highlight:
 def side_by_side(view: View, question: Expression, reply: Reply) -> bytes:
     """JPEG."""
     answer = SegmentationResult(question.text, reply.outcome, reply.instances)
-    panels = [_panel(view, truth_of(view, question)), _panel(view, answer)]
+    panels = [panel(view, truth_of(view, question)), panel(view, answer)]
     gap = np.full((panels[0].shape[0], GAP_PX, 3), 255, np.uint8)
     picture = np.concatenate([panels[0], gap, panels[1]], axis=1)
     return bytes(cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
@@ -83,7 +83,8 @@ def truth_of(view: View, question: Expression) -> SegmentationResult:
     return SegmentationResult(question.text, Outcome.FOUND if instances else Outcome.NOT_FOUND, tuple(instances))
 
 
-def _panel(view: View, result: SegmentationResult) -> RgbImage:
+def panel(view: View, result: SegmentationResult) -> RgbImage:
+    """The picture with what was found, PANEL_PX wide."""
     drawn = draw_overlay(view.rgb, result)
     height = round(PANEL_PX * drawn.shape[0] / drawn.shape[1])
     return np.asarray(cv2.resize(drawn, (PANEL_PX, height), interpolation=cv2.INTER_AREA))
