@@ -14,8 +14,11 @@ EDGE_M = 0.005  # normals this near to the top are mixed with the upper face's
 FULL_SUPPORT = 8.0  # seen points per side that leave no doubt
 MIN_EVIDENCE = 1.0  # weight of points below which the side counts as unseen
 MAX_POINTS = 1500
+SLACK_M = 1e-4
+STRIP_KEY_M = 10.0  # strips lie this far apart on the one axis that all points are sorted along
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,47 +31,78 @@ class Contacts:
     angle_rad: Floats
     support: Floats
 
+    def take(self, index: NDArray) -> "Contacts":
+        return Contacts(self.angle_rad[index], self.support[index])
+
 
 def find_contacts(candidates: Candidates, body: Body, gripper: Gripper) -> Contacts:
     """Normals come from the points below the piece's top edge; an unseen side is taken as an upright wall along the outline."""
-    step = -(-len(body.points) // MAX_POINTS)
-    points, normals, weights = body.points[::step], body.normals[::step], body.weights[::step] * step
-    a = candidates.closing @ points[:, :2].T  # (C, N)
-    b = candidates.along @ points[:, :2].T - candidates.along_m[:, None]
-    held = (np.abs(b) < gripper.finger_width_m / 2 + 0.002) & (points[:, 2] > candidates.tip_z[:, None])
-    held &= (a >= candidates.low_m[:, None] - 1e-4) & (a <= candidates.high_m[:, None] + 1e-4)
-    low = _side(-a, -candidates.low_m, b, held, points, normals, weights, candidates, -1.0)
-    high = _side(a, candidates.high_m, b, held, points, normals, weights, candidates, 1.0)
+    held = _Held(candidates, body, gripper)
+    low, high = held.side(-1.0), held.side(1.0)
     support = (low[1] + high[1]) / 2
     return Contacts(np.maximum(low[0], high[0]).astype(np.float32), support.astype(np.float32))
 
 
-def _side(out: Floats, end: Floats, b: Floats, held: NDArray, points: Floats, normals: Floats, weights: Floats,
-          candidates: Candidates, sign: float) -> tuple[Floats, Floats]:
-    """Angle and support (C,) of the side where `out`, the coordinate towards this finger, is largest."""
-    near = held & (out > (end - CONTACT_M)[:, None])
-    row, column = np.nonzero(near & (points[:, 2] < (candidates.top_z - EDGE_M)[:, None]))
-    outward = sign * np.einsum("ij,ij->i", candidates.closing[row], normals[column, :2])  # a normal's share towards the finger
-    row, column = row[outward > 0.1], column[outward > 0.1]
-    total = np.bincount(row, weights[column], len(end))
-    mean = np.stack([np.bincount(row, weights[column] * normals[column, k], len(end)) for k in range(3)], axis=1)
-    cosine = sign * (mean[:, :2] * candidates.closing).sum(axis=1) / np.maximum(np.linalg.norm(mean, axis=1), 1e-9)
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    unseen = np.flatnonzero(total < MIN_EVIDENCE)
-    angle[unseen] = _outline_angle(out[unseen], b[unseen], held[unseen])
-    return angle, np.minimum(total / FULL_SUPPORT, 1)
+class _Held:
+    """The points of every strip in the order of the closing direction: the ends of a piece are slices of it."""
 
+    def __init__(self, candidates: Candidates, body: Body, gripper: Gripper) -> None:
+        step = max(1, -(-len(body.points) // MAX_POINTS))
+        self._points, self._normals = body.points[::step], body.normals[::step]
+        self._weights = body.weights[::step] * step
+        self._candidates = candidates
+        _, first, self._strip = np.unique(
+            candidates.yaw_rad + 1j * candidates.along_m, return_index=True, return_inverse=True
+        )
+        strips = candidates.take(first)
+        b = strips.along @ self._points[:, :2].T - strips.along_m[:, None]
+        strip, index = np.nonzero(np.abs(b) < gripper.finger_width_m / 2 + 0.002)
+        a = (strips.closing[strip] * self._points[index, :2]).sum(axis=1)
+        key = strip * STRIP_KEY_M + a
+        order = np.argsort(key)
+        self._key, self._index = key[order], index[order]
+        self._a, self._b = a[order], b[strip, index][order]
+        self._height = self._points[self._index, 2]
 
-def _outline_angle(out: Floats, b: Floats, held: NDArray) -> Floats:
-    """Angle between an upright wall and the closing direction, from how far the piece reaches on either half of the finger."""
-    ends = [_reach(out, b, held & half) for half in (b < 0, b >= 0)]
-    (reach_0, middle_0, known_0), (reach_1, middle_1, known_1) = ends
-    slope = (reach_1 - reach_0) / np.maximum(middle_1 - middle_0, 0.004)
-    return np.where(known_0 & known_1, np.arctan(np.abs(slope)), np.pi / 4)
+    def side(self, sign: float) -> tuple[Floats, Floats]:
+        """Angle and support (C,) of the end at the finger on the closing direction's `sign` side."""
+        all_of = self._candidates
+        end = all_of.high_m if sign > 0 else all_of.low_m
+        inner = end - np.float32(sign * CONTACT_M)
+        row, place = self._between(np.arange(len(end)), np.minimum(end, inner), np.maximum(end, inner))
+        point = self._index[place]
+        below_edge = self._height[place] < all_of.top_z[row] - EDGE_M
+        row, point = row[below_edge], point[below_edge]
+        outward = sign * (all_of.closing[row] * self._normals[point, :2]).sum(axis=1)  # a normal's share towards the finger
+        row, point = row[outward > 0.1], point[outward > 0.1]
+        total = np.bincount(row, self._weights[point], len(all_of))
+        mean = np.stack(
+            [np.bincount(row, self._weights[point] * self._normals[point, k], len(all_of)) for k in range(3)], axis=1
+        )
+        cosine = sign * (mean[:, :2] * all_of.closing).sum(axis=1) / np.maximum(np.linalg.norm(mean, axis=1), 1e-9)
+        angle = np.arccos(np.clip(cosine, -1, 1))
+        unseen = np.flatnonzero(total < MIN_EVIDENCE)
+        angle[unseen] = self._outline_angle(unseen, sign)
+        return angle, np.minimum(total / FULL_SUPPORT, 1)
 
+    def _outline_angle(self, rows: Ints, sign: float) -> Floats:
+        """Angle between an upright wall and the closing direction, from how far a piece reaches on either half of the finger."""
+        row, place = self._between(rows, self._candidates.low_m[rows], self._candidates.high_m[rows])
+        half = 2 * row + (self._b[place] >= 0)
+        count = np.bincount(half, minlength=2 * len(rows))
+        middle = np.bincount(half, self._b[place], 2 * len(rows)) / np.maximum(count, 1)
+        reach = np.full(2 * len(rows), -1e3, np.float32)
+        np.maximum.at(reach, half, np.float32(sign) * self._a[place])
+        slope = (reach[1::2] - reach[::2]) / np.maximum(middle[1::2] - middle[::2], 0.004)
+        known = (count[1::2] > 0) & (count[::2] > 0)
+        return np.where(known, np.arctan(np.abs(slope)), np.pi / 4)
 
-def _reach(out: Floats, b: Floats, chosen: NDArray) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """How far the chosen points (C, N) of every row reach, the middle of their b, and whether there are any."""
-    number = chosen.sum(axis=1)
-    reach = np.where(chosen, out, np.float32(-1e3)).max(axis=1, initial=-1e3)
-    return reach, np.einsum("ij,ij->i", b, chosen.astype(np.float32)) / np.maximum(number, 1), number > 0
+    def _between(self, rows: Ints, low: Floats, high: Floats) -> tuple[Ints, Ints]:
+        """Pairs of a place in `rows` and one in the sorted points: above the candidate's fingertips, from `low` to `high` (R,)."""
+        base = self._strip[rows] * STRIP_KEY_M
+        first = np.searchsorted(self._key, base + low - SLACK_M)
+        number = np.searchsorted(self._key, base + high + SLACK_M) - first
+        row = np.repeat(np.arange(len(rows)), number)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(number) - number - first, number)
+        above = self._height[place] > self._candidates.tip_z[rows[row]]
+        return row[above], place[above]
