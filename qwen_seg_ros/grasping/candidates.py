@@ -1,4 +1,4 @@
-"""Where a hand from above could close: pieces of the object between two free places for the fingers.
+"""Where a hand that comes along -z could close: pieces of the object between two free places for the fingers.
 
 For every closing direction (yaw) and every strip of a finger's width the object is seen as a skyline. A fingertip level cuts
 the skyline into pieces; a gap wide enough for a finger parts two of them. A box gives one piece (both fingers outside), a bowl
@@ -6,16 +6,18 @@ two walls (one finger inside: "rim").
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_seg_ros.grasping.body import Body
+from qwen_seg_ros.grasping.body import UPRIGHT, Body
 from qwen_seg_ros.grasping.gripper import Gripper
 from qwen_seg_ros.grasping.settings import GraspSettings
 
 BIN_M = 0.002  # resolution along the closing direction
 BITES_M = (0.012, 0.022, 0.036)  # how far the fingertips go below the top, besides the least bite
+DEEP_BITE_M = 0.048  # from the side, where no table stands in the way
 NOTHING = -1e3  # height of an empty column
 
 Floats = NDArray[np.float32]
@@ -23,7 +25,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """C grasps from above in the local frame, one row each.
+    """C grasps along -z of the local frame, one row each.
 
     yaw_rad: closing direction a = (cos, sin). along_m: place of the strip on b = (-sin, cos). low_m, high_m: ends of the piece on
     a. tip_z, top_z: fingertip level and top of the piece. spare_m: free length at the narrower side. rim: one finger inside.
@@ -48,12 +50,12 @@ class Candidates:
     def width_m(self) -> Floats:
         return self.high_m - self.low_m
 
-    @property
+    @cached_property
     def closing(self) -> Floats:
         """Unit closing directions a, (C, 2)."""
         return np.stack([np.cos(self.yaw_rad), np.sin(self.yaw_rad)], axis=1)
 
-    @property
+    @cached_property
     def along(self) -> Floats:
         """Unit directions b across the closing direction, (C, 2)."""
         return np.stack([-np.sin(self.yaw_rad), np.cos(self.yaw_rad)], axis=1)
@@ -63,16 +65,23 @@ class Candidates:
         """Middle of the piece, (C, 2)."""
         return self.closing * ((self.low_m + self.high_m) / 2)[:, None] + self.along * self.along_m[:, None]
 
+    @property
+    def tcp_xyz(self) -> Floats:
+        """Middle of the piece at the level of the fingertips, (C, 3)."""
+        return np.column_stack([self.centre_xy, self.tip_z])
+
     def opening_m(self, gripper: Gripper, settings: GraspSettings) -> Floats:
         """How wide the hand opens (C,): the piece and a margin, less where the gripper or the gap ends."""
         margin = np.clip(2 * (self.spare_m - gripper.finger_thickness_m), 0, settings.opening_margin_m)
         return np.clip(self.width_m + margin, gripper.min_opening_m, gripper.max_opening_m).astype(np.float32)
 
 
-def propose(body: Body, gripper: Gripper, settings: GraspSettings) -> Candidates:
-    """Every piece at every yaw, strip and fingertip level, wide ones included: the planner counts why they fall out."""
-    yaws = np.deg2rad(np.arange(0, 180, settings.yaw_step_deg))
-    skyline, strips_m, start_m = _skylines(body, yaws, gripper.finger_width_m, settings.slide_step_m)
+def propose(body: Body, yaws: NDArray, step_m: float, gripper: Gripper, settings: GraspSettings) -> Candidates:
+    """Every piece at every yaw (T,), strip and fingertip level, wide ones included: the planner counts why they fall out.
+
+    step_m: from strip to strip.
+    """
+    skyline, strips_m, start_m = _skylines(body, yaws, gripper.finger_width_m, step_m)
     tips, fresh = _tip_levels(body, yaws, strips_m, skyline.max(axis=2), gripper, settings)
     above = (skyline[:, :, None, :] > tips[..., None]) & fresh[..., None]
     row, column = np.nonzero(above.reshape(-1, above.shape[-1]))
@@ -120,11 +129,15 @@ def _skylines(body: Body, yaws: NDArray, finger_width_m: float, step_m: float) -
 def _tip_levels(body: Body, yaws: NDArray, strips_m: NDArray, tops: Floats, gripper: Gripper,
                 settings: GraspSettings) -> tuple[Floats, NDArray[np.bool_]]:
     """Fingertip levels (T, S, D) below each strip's top, cut off above the table, and which of them are new."""
-    deeper = [bite for bite in BITES_M if settings.min_bite_m < bite < gripper.finger_length_m]
+    upright = body.up[2] > UPRIGHT
+    usual = BITES_M if upright else (*BITES_M, DEEP_BITE_M)
+    deeper = [bite for bite in usual if settings.min_bite_m < bite < gripper.finger_length_m]
     bites = np.array([settings.min_bite_m, *deeper], np.float32)
-    places = np.stack([-np.sin(yaws), np.cos(yaws)], 1)[:, None] * strips_m[:, None]
-    lowest = body.table_z(places) + settings.table_clearance_m + 1e-4
-    tips = np.maximum(tops[..., None] - bites, lowest[..., None]).astype(np.float32)
+    tips = tops[..., None] - bites
+    if upright:  # a table that leans has no one level for a strip; the planner looks at the whole hand
+        places = np.stack([-np.sin(yaws), np.cos(yaws)], 1)[:, None] * strips_m[:, None]
+        lowest = body.table_z(places) + settings.table_clearance_m + 1e-4
+        tips = np.maximum(tips, lowest[..., None]).astype(np.float32)
     fresh = np.ones(tips.shape, bool)
     fresh[..., 1:] = tips[..., 1:] < tips[..., :-1] - 1e-3
     return tips, fresh & (tops[..., None] > NOTHING)

@@ -1,8 +1,10 @@
 """Does the hand, on its way in, meet anything? Looked up in height maps, whatever the size of the scene.
 
-A hand that comes from above sweeps the columns over its parts. So only the undersides of its boxes are looked up, in a map of
+A hand that comes along -z sweeps the columns over its parts. So only the undersides of its boxes are looked up, in a map of
 the highest obstacle per cell, grown by one cell: what lies higher than the underside would be hit, now or on the way.
 """
+
+from copy import copy
 
 import cv2
 import numpy as np
@@ -16,21 +18,29 @@ from qwen_seg_ros.grasping.settings import GraspSettings
 
 MAX_CELLS = 2048
 FINGER_GROW, PART_GROW = 1, 2  # voxels by which obstacles are grown for the fingers and for the rest of the hand
-INSIDE_POWER = 3.0  # the outline of boxes and of round things alike: between an ellipse and a rectangle
 
 
 class HeightMap:
-    """Highest of `points` (N, 3) per cell of `cell_m`, each cell grown by `grow` cells."""
+    """Highest of `points` (N, 3) per cell of `cell_m`."""
 
-    def __init__(self, points: Points, cell_m: float, grow: int) -> None:
+    def __init__(self, points: Points, cell_m: float, margin: int) -> None:
+        """margin: by how many cells it may be grown."""
         self._cell_m = cell_m
-        self._low = points[:, :2].min(axis=0) - np.float32((grow + 1.5) * cell_m) if len(points) else np.zeros(2, np.float32)
-        cells = ((points[:, :2] - self._low) / cell_m).astype(np.int32)
-        size = np.minimum(cells.max(axis=0, initial=0) + grow + 3, MAX_CELLS)
+        x, y = (points[:, k] for k in range(2))
+        low = [x.min(), y.min()] if len(points) else [0, 0]
+        self._low = np.array(low, np.float32) - np.float32((margin + 1.5) * cell_m)
+        row, column = ((values - start) / cell_m for values, start in zip((x, y), self._low, strict=True))
+        row, column = row.astype(np.int32), column.astype(np.int32)
+        size = [min(int(cells.max(initial=0)) + margin + 3, MAX_CELLS) for cells in (row, column)]
         self._top = np.full(size, NOTHING, np.float32)
-        fits = (cells < size).all(axis=1)
-        np.maximum.at(self._top, tuple(cells[fits].T), points[fits, 2])
-        self._top = cv2.dilate(self._top, np.ones((2 * grow + 1, 2 * grow + 1), np.uint8))
+        fits = (row < size[0]) & (column < size[1])
+        np.maximum.at(self._top.ravel(), (row * size[1] + column)[fits], points[fits, 2])
+
+    def grown(self, cells: int) -> "HeightMap":
+        """The same with every cell as high as the highest within so many cells."""
+        grown = copy(self)
+        grown._top = np.asarray(cv2.dilate(self._top, np.ones((2 * cells + 1, 2 * cells + 1), np.uint8)), np.float32)
+        return grown
 
     def top(self, xy: NDArray) -> NDArray[np.float32]:
         """Highest point (...) near places (..., 2); `NOTHING` where the map is empty."""
@@ -66,14 +76,24 @@ def _grid(box: NDArray, step_m: float) -> NDArray[np.float64]:
     return np.stack([gx.ravel(), gy.ravel(), np.full(gx.size, z + size[2] / 2)], axis=1)
 
 
-def hits(points: NDArray, obstacles: HeightMap) -> NDArray[np.bool_]:
+def below(points: NDArray, obstacles: HeightMap) -> NDArray[np.bool_]:
     """Which of the sample points (C, K, 3) lie below an obstacle, bool (C, K)."""
     return obstacles.top(points[..., :2]) > points[..., 2]
 
 
-def below_table(tips: NDArray, body: Body, settings: GraspSettings) -> NDArray[np.bool_]:
-    """Candidates (C,) whose fingertips (C, K, 3) come nearer to the table than allowed."""
-    return body.table.height(tips).min(axis=1, initial=np.inf) < settings.table_clearance_m
+def hits(points: NDArray, obstacles: HeightMap) -> NDArray[np.bool_]:
+    """Candidates (C,) with a sample point (C, K, 3) below an obstacle."""
+    return np.asarray(below(points, obstacles).any(axis=1))
+
+
+def lowest_m(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> NDArray[np.float64]:
+    """Height of the hand's lowest corner above the table (C,) at the moment of closing; on its way it is higher."""
+    normal, boxes = body.table.normal, gripper.boxes(0.0)
+    sunk = np.full(len(candidates), -normal[2])
+    table_in_hand = np.stack([candidates.along @ normal[:2], candidates.closing @ normal[:2], sunk], axis=1)
+    corner = table_in_hand @ boxes[:, 0].T - np.abs(table_in_hand) @ boxes[:, 1].T / 2
+    corner[:, :2] -= (np.abs(table_in_hand[:, 1]) * candidates.opening_m(gripper, settings) / 2)[:, None]
+    return body.table.height(candidates.tcp_xyz) + normal[2] * gripper.tip_beyond_tcp_m + corner.min(axis=1)
 
 
 def finger_in_unknown(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> NDArray[np.bool_]:
@@ -81,10 +101,15 @@ def finger_in_unknown(candidates: Candidates, body: Body, gripper: Gripper, sett
     side = (candidates.opening_m(gripper, settings) + gripper.finger_thickness_m) / 2
     sides = np.stack([-side, side], axis=1)[..., None]
     xy = candidates.centre_xy[:, None] + candidates.closing[:, None] * sides  # (C, 2, 2)
-    inside = ((np.abs(xy) / np.maximum(body.half_size[:2], 1e-3)) ** INSIDE_POWER).sum(axis=2) < 1
     bite = candidates.top_z - candidates.tip_z
     levels = candidates.tip_z[:, None] + bite[:, None] * np.array([0.1, 0.5, 0.9])  # (C, 3)
     place = np.broadcast_to(xy[:, :, None], (*xy.shape[:2], 3, 2))
     height = np.broadcast_to(levels[:, None], place.shape[:3])
-    free = body.seen.free(np.concatenate([place, height[..., None]], axis=3)).mean(axis=2)
-    return (inside & (free < settings.min_free_share)).any(axis=1)
+    samples = np.concatenate([place, height[..., None]], axis=3).astype(np.float32)  # (C, 2, 3, 3)
+    within = body.within(samples)
+    row, side_of = np.nonzero(within.any(axis=2))
+    inside = within[row, side_of]
+    free = (body.free(samples[row, side_of]) & inside).sum(axis=1) / inside.sum(axis=1)
+    unknown = np.zeros(len(candidates), bool)
+    unknown[row[free < settings.min_free_share]] = True
+    return unknown

@@ -1,17 +1,31 @@
-"""From an object cloud and its scene to ranked grasps: propose, refuse with a count per reason, score, keep distinct ones."""
+"""From an object cloud and its scene to ranked grasps: propose, refuse with a count per reason, score, keep distinct ones.
 
-from typing import Any
+Every approach is planned in a frame of its own, in which the hand comes from above; what is left of all is ranked together.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.geometry.transform import transform
+from qwen_seg_ros.grasping.approaches import Approach, approaches
 from qwen_seg_ros.grasping.body import Body, body_of
 from qwen_seg_ros.grasping.candidates import Candidates, propose
-from qwen_seg_ros.grasping.collision import FINGER_GROW, PART_GROW, HeightMap, below_table, finger_in_unknown, hits, undersides
-from qwen_seg_ros.grasping.contacts import Contacts, find_contacts
+from qwen_seg_ros.grasping.collision import (
+    FINGER_GROW,
+    PART_GROW,
+    HeightMap,
+    below,
+    finger_in_unknown,
+    hits,
+    lowest_m,
+    undersides,
+)
+from qwen_seg_ros.grasping.contacts import find_contacts
 from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
 from qwen_seg_ros.grasping.gripper import Gripper
+from qwen_seg_ros.grasping.rejections import Rejections, together, why_none
 from qwen_seg_ros.grasping.scoring import distinct, score, score_terms
 from qwen_seg_ros.grasping.settings import GraspSettings
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
@@ -22,114 +36,107 @@ MAX_HEIGHT_M = 0.3  # what floats higher above the object is left to the motion 
 
 
 def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: GraspSettings) -> GraspPlan:
-    """Grasps from above for one object, best first, in the frame of `target` and `scene`.
+    """Grasps for one object, best first, in the frame of `target` and `scene`.
 
-    No grasp comes nearer to the table than `table_clearance_m`, touches another object, is wider than the gripper opens, or holds
-    surfaces outside the friction cone. `rejected` counts what fell out by reason; `message` says in words why nothing is left.
+    No hand comes nearer to the table than `table_clearance_m`, touches another object on its way, opens wider than the gripper
+    can, or holds surfaces outside the friction cone. `rejected` counts what fell out by reason; `message` says in words why
+    nothing is left.
     """
     if len(target.points_m) < MIN_POINTS:
         message = f"only {len(target.points_m)} points of the object were seen; move the camera nearer"
         return GraspPlan(target.id, target.phrase, (), {}, message)
     body = body_of(target, scene)
-    proposed = propose(body, gripper, settings)
-    rejected: dict[str, int] = {}
-    candidates = _fitting(proposed, gripper, settings, rejected)
-    candidates, clearance = _free(candidates, body, gripper, settings, rejected)
-    candidates, clearance, contacts = _holding(candidates, clearance, body, gripper, settings, rejected)
-    terms = score_terms(candidates, contacts, clearance, body.centre_xy, gripper, settings)
-    scores = score(terms)
-    chosen = distinct(candidates, scores, settings)
-    _count(rejected, "like a better one", len(candidates) - len(chosen))
-    best = candidates.take(np.array(chosen, int))
-    grasps = tuple(
-        _grasp(best, k, float(scores[c]), {name: float(term[c]) for name, term in terms.items()}, body, gripper, settings)
-        for k, c in enumerate(chosen)
-    )
-    message = "" if grasps else _why_none(body, gripper, settings, rejected)
+    rejections: dict[str, Rejections] = {}
+    found = []
+    for approach in approaches(body, gripper, settings):
+        kind = "above" if approach.strategy == "top_down" else "beside"
+        found.append(_from(approach, body, gripper, settings, rejections.setdefault(kind, Rejections())))
+    grasps, alike = _best([part for part in found if part is not None], gripper, settings)
+    rejected = together(rejections)
+    if alike:
+        rejected["like a better one"] = alike
+    message = "" if grasps else why_none(body, gripper, settings, rejections.get("above"), rejections.get("beside"))
     return GraspPlan(target.id, target.phrase, grasps, rejected, message)
 
 
-def _fitting(candidates: Candidates, gripper: Gripper, settings: GraspSettings, rejected: dict[str, int]) -> Candidates:
-    """Pieces that go between the fingers and offer them enough height."""
-    checks = {
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The candidates of one approach that passed every check. frame_from_hand: (C, 4, 4). terms: (C,) each."""
+
+    strategy: str
+    candidates: Candidates
+    frame_from_hand: NDArray[np.float64]
+    terms: dict[str, NDArray]
+    scores: NDArray[np.float64]
+
+
+def _from(approach: Approach, upright: Body, gripper: Gripper, settings: GraspSettings, rejections: Rejections) -> _Found | None:
+    """What one approach offers, None = nothing. The cheap checks come first."""
+    body = upright.turned(approach.local_from_approach)
+    candidates = propose(body, approach.yaws_rad, approach.slide_steps * settings.slide_step_m, gripper, settings)
+    candidates = candidates.take(rejections.passed(_not_fitting(candidates, body, gripper, settings)))
+    contacts = find_contacts(candidates, body, gripper)
+    # Two contacts inside the friction cone close the force (Nguyen 1988).
+    keep = rejections.passed({
+        "contacts unseen": ~contacts.known,
+        "surfaces slope": contacts.angle_rad > np.arctan(settings.friction),
+    })
+    candidates, contacts = candidates.take(keep), contacts.take(keep)
+    if len(candidates) == 0:
+        return None
+    blocked, clearance = _blocked(candidates, body, gripper, settings)
+    keep = rejections.passed(blocked)
+    candidates = candidates.take(keep)
+    terms = score_terms(candidates, contacts.take(keep), clearance[keep], body, gripper, settings)
+    return _Found(approach.strategy, candidates, _hands(candidates, body, gripper), terms, score(terms))
+
+
+def _not_fitting(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> dict[str, NDArray]:
+    """Pieces that do not go between the fingers, do not offer them enough height, or lie too near to the table."""
+    return {
         "too wide": candidates.width_m > gripper.max_opening_m - settings.width_margin_m,
         "too thin": candidates.width_m < max(settings.min_width_m, gripper.min_opening_m),
         "too low": candidates.top_z - candidates.tip_z < settings.min_bite_m - 1e-4,
+        "below the table": lowest_m(candidates, body, gripper, settings) < settings.table_clearance_m,
     }
-    return candidates.take(np.flatnonzero(_passed(checks, rejected)))
 
 
-def _free(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings,
-          rejected: dict[str, int]) -> tuple[Candidates, NDArray]:
-    """Candidates whose hand reaches its place without touching anything, and the share of free space around it."""
+def _blocked(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> tuple[dict[str, NDArray], NDArray]:
+    """Hands that touch something on their way to their place, by reason, and the share of free space around each."""
     tips, palm = (undersides(candidates, gripper, settings, fingers) for fingers in (True, False))
-    obstacles = body.obstacles[body.obstacles[:, 2] < body.half_size[2] + MAX_HEIGHT_M]
-    checks: dict[str, Any] = {
-        "below the table": below_table(tips, body, settings),
-        "hits the scene": np.hstack([
-            hits(tips, HeightMap(obstacles, settings.voxel_m, FINGER_GROW)),
-            hits(palm, HeightMap(obstacles, settings.voxel_m, PART_GROW)),
-        ]).any(axis=1),
-        "palm hits the object": hits(palm, HeightMap(body.points, settings.voxel_m, PART_GROW)).any(axis=1),
+    obstacles = body.obstacles[body.obstacles[:, 2] < body.points[:, 2].max() + MAX_HEIGHT_M]
+    scene, own = (HeightMap(points, settings.voxel_m, CLEARANCE_VOXELS) for points in (obstacles, body.points))
+    blocked = {
+        "hits the scene": hits(tips, scene.grown(FINGER_GROW)) | hits(palm, scene.grown(PART_GROW)),
+        "palm hits the object": hits(palm, own.grown(PART_GROW)),
         "finger in unseen space": finger_in_unknown(candidates, body, gripper, settings),
     }
-    keep = np.flatnonzero(_passed(checks, rejected))
-    clearance = 1 - hits(tips[keep], HeightMap(obstacles, settings.voxel_m, CLEARANCE_VOXELS)).mean(axis=1)
-    return candidates.take(keep), clearance
+    return blocked, 1 - below(tips, scene.grown(CLEARANCE_VOXELS)).mean(axis=1)
 
 
-def _holding(candidates: Candidates, clearance: NDArray, body: Body, gripper: Gripper, settings: GraspSettings,
-             rejected: dict[str, int]) -> tuple[Candidates, NDArray, Contacts]:
-    """Candidates whose contacts lie inside the friction cone (Nguyen 1988: two such contacts close the force)."""
-    contacts = find_contacts(candidates, body, gripper)
-    keep = np.flatnonzero(_passed({"surfaces slope": contacts.angle_rad > np.arctan(settings.friction)}, rejected))
-    return candidates.take(keep), clearance[keep], Contacts(contacts.angle_rad[keep], contacts.support[keep])
+def _hands(candidates: Candidates, body: Body, gripper: Gripper) -> NDArray[np.float64]:
+    """frame_from_hand (C, 4, 4)."""
+    local_from_hand = np.tile(np.eye(4), (len(candidates), 1, 1))
+    local_from_hand[:, :2, 0], local_from_hand[:, :2, 1] = candidates.along, candidates.closing
+    local_from_hand[:, 2, 2] = -1
+    local_from_hand[:, :3, 3] = candidates.tcp_xyz + np.array([0, 0, gripper.tip_beyond_tcp_m])
+    return body.frame_from_local @ local_from_hand
 
 
-def _passed(checks: dict[str, NDArray], rejected: dict[str, int]) -> NDArray[np.bool_]:
-    """Who passes every check; each failure is counted once, under the first check it fails."""
-    passed = np.ones(len(next(iter(checks.values()))), bool)
-    for reason, failed in checks.items():
-        _count(rejected, reason, int((passed & failed).sum()))
-        passed &= ~failed
-    return passed
+def _best(found: list[_Found], gripper: Gripper, settings: GraspSettings) -> tuple[tuple[Grasp, ...], int]:
+    """Distinct grasps of all approaches, best first, and how many were left out for being like a better one."""
+    if not found:
+        return (), 0
+    place = [(part, k) for part in found for k in range(len(part.candidates))]
+    hands = np.concatenate([part.frame_from_hand for part in found])
+    chosen = distinct(hands, np.concatenate([part.scores for part in found]), settings)
+    return tuple(_grasp(*place[index], gripper, settings) for index in chosen), len(place) - len(chosen)
 
 
-def _count(rejected: dict[str, int], reason: str, number: int) -> None:
-    if number:
-        rejected[reason] = rejected.get(reason, 0) + number
-
-
-def _grasp(candidates: Candidates, k: int, value: float, terms: dict[str, float], body: Body, gripper: Gripper,
-           settings: GraspSettings) -> Grasp:
-    opening_m = candidates.opening_m(gripper, settings)[k]
-    x, y, z = np.array([*candidates.along[k], 0.0]), np.array([*candidates.closing[k], 0.0]), np.array([0.0, 0.0, -1.0])
-    centre = np.array([*candidates.centre_xy[k], candidates.tip_z[k] + gripper.tip_beyond_tcp_m])
-    pose = body.frame_from_local @ transform(np.stack([x, y, z], axis=1), centre)
-    pregrasp = body.frame_from_local @ transform(np.stack([x, y, z], axis=1), centre - settings.pregrasp_m * z)
-    strategy = "rim" if candidates.rim[k] else "top_down"
-    return Grasp(pose, pregrasp, float(opening_m), float(np.clip(value, 0, 1)), strategy, terms)
-
-
-def _why_none(body: Body, gripper: Gripper, settings: GraspSettings, rejected: dict[str, int]) -> str:
-    """The reason that stands in the way, in words and numbers."""
-    height_m = float((body.points[:, 2] - body.table_z(body.points[:, :2])).max())
-    width_m = 2 * float(body.half_size[:2].min())
-    words = {
-        "too low": f"the object is {1000 * height_m:.0f} mm high; the fingertips stay {1000 * settings.table_clearance_m:.0f} mm "
-                   f"above the table and must reach {1000 * settings.min_bite_m:.0f} mm below its top",
-        "too wide": f"the object is {100 * width_m:.1f} cm wide, the gripper opens {100 * gripper.max_opening_m:.1f} cm",
-        "too thin": f"the pieces between the fingers are thinner than {1000 * settings.min_width_m:.0f} mm",
-        "below the table": "the fingertips would touch the table",
-        "hits the scene": "the hand would hit what stands around the object; clear some space",
-        "palm hits the object": "the palm would hit the object before the fingers hold it",
-        "finger in unseen space": "a finger would go where the camera could not see; look from higher up",
-        "surfaces slope": "the surfaces between the fingers slope too much for the friction of the pads",
-    }
-    if height_m < settings.table_clearance_m + settings.min_bite_m:
-        reason = "too low"
-    elif width_m > gripper.max_opening_m - settings.width_margin_m:
-        reason = "too wide"
-    else:  # every object has sides that are too wide; what stopped the others is of interest
-        reason = max(rejected, key=lambda name: rejected[name] * (name != "too wide"), default="too thin")
-    return f"no grasp from above: {words[reason]}"
+def _grasp(found: _Found, k: int, gripper: Gripper, settings: GraspSettings) -> Grasp:
+    pose = found.frame_from_hand[k]
+    pregrasp = pose @ transform(np.eye(3), np.array([0, 0, -settings.pregrasp_m]))
+    opening_m = float(found.candidates.opening_m(gripper, settings)[k])
+    strategy = "rim" if found.candidates.rim[k] else found.strategy
+    terms = {name: float(term[k]) for name, term in found.terms.items()}
+    return Grasp(pose, pregrasp, opening_m, float(np.clip(found.scores[k], 0, 1)), strategy, terms)

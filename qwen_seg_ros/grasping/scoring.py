@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from qwen_seg_ros.grasping.body import Body
 from qwen_seg_ros.grasping.candidates import Candidates
 from qwen_seg_ros.grasping.contacts import Contacts
 from qwen_seg_ros.grasping.gripper import Gripper
@@ -18,13 +19,16 @@ WEIGHTS = {
     "bite": 0.10,  # the pads hold the piece over their height
 }
 CENTRE_M = 0.05  # distance from the middle that halves the term
+LIFT_SHARE = 0.3  # height above or below the middle makes no torque at rest, but the object swings
 FULL_MARGIN_M = 0.02
 
 
-def score_terms(candidates: Candidates, contacts: Contacts, clearance: NDArray, centre_xy: NDArray, gripper: Gripper,
+def score_terms(candidates: Candidates, contacts: Contacts, clearance: NDArray, body: Body, gripper: Gripper,
                 settings: GraspSettings) -> dict[str, NDArray]:
     """Every term of `WEIGHTS` as (C,) values 0..1; clearance: (C,) share of free space around the hand."""
-    distance = np.linalg.norm(candidates.centre_xy - centre_xy, axis=1)
+    offset = candidates.tcp_xyz - body.centre
+    lift = offset @ body.up
+    distance = np.hypot(np.linalg.norm(offset - lift[:, None] * body.up, axis=1), LIFT_SHARE * lift)
     return {
         "antipodal": np.clip(1 - contacts.angle_rad / np.arctan(settings.friction), 0, 1),
         "support": contacts.support,
@@ -40,17 +44,17 @@ def score(terms: dict[str, NDArray]) -> NDArray[np.float64]:
     return sum(WEIGHTS[name] * np.asarray(value, np.float64) for name, value in terms.items())  # type: ignore[return-value]
 
 
-def distinct(candidates: Candidates, scores: NDArray, settings: GraspSettings) -> list[int]:
-    """Indices, best first, of at most `max_grasps` candidates that differ in place or yaw."""
-    centre = np.column_stack([candidates.centre_xy, candidates.tip_z])
+def distinct(hands: NDArray, scores: NDArray, settings: GraspSettings) -> list[int]:
+    """Indices, best first, of at most `max_grasps` hand poses (C, 4, 4) that differ in place, approach or closing direction."""
+    same = np.cos(np.deg2rad(settings.same_yaw_deg) - 1e-3)
     order = np.lexsort([np.arange(len(scores)), -np.round(scores, 9)])
     chosen: list[int] = []
     while len(order) and len(chosen) < settings.max_grasps:
         best = int(order[0])
         chosen.append(best)
-        turn = np.abs(candidates.yaw_rad[order] - candidates.yaw_rad[best])
-        turn = np.minimum(turn, np.pi - turn)  # a hand turned by half a turn closes on the same two sides
-        far = np.linalg.norm(centre[order] - centre[best], axis=1) > settings.same_distance_m
-        order = order[far | (turn > np.deg2rad(settings.same_yaw_deg) - 1e-3)]
+        closing = np.abs(hands[order, :3, 1] @ hands[best, :3, 1])  # a hand turned by half a turn closes on the same two sides
+        approach = hands[order, :3, 2] @ hands[best, :3, 2]
+        far = np.linalg.norm(hands[order, :3, 3] - hands[best, :3, 3], axis=1) > settings.same_distance_m
+        order = order[far | (closing < same) | (approach < same)]
         order = order[order != best]
     return chosen

@@ -10,6 +10,9 @@ class GraspSettings:
     """What counts as a good grasp and how many are wanted."""
 
     gripper: str = setting("panda", "a gripper that comes with the package, or the path of a gripper YAML file", read_only=True)
+    approach: str = setting(
+        "any", "where the hand may come from: any, top (straight from above) or side (level, oblique, across rims)",
+        choices=("any", "top", "side"))
     max_grasps: int = setting(10, "grasps per object at most", 1, 200)
     friction: float = setting(
         0.7, "friction coefficient between finger pads and objects; contacts outside its cone are refused", 0.05, 2.0)

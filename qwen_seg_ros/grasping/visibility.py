@@ -23,6 +23,8 @@ class SeenSurface:
         middle = points.mean(axis=0) - camera
         distance = max(float(np.linalg.norm(middle)), 0.05)
         self._camera = camera.astype(np.float32)
+        level = -middle[:2].astype(np.float64)
+        self.direction = level / max(float(np.linalg.norm(level)), 1e-9)  # (2,) to the camera, level
         self._rotation = rotation_with_z(middle / distance, np.array([1.0, 0.0, 0.0])).astype(np.float32)
         self._cells_per_unit = distance / CELL_M
         cells, depth = self._project(points)

@@ -1,0 +1,69 @@
+"""From which sides a hand may come, and in which directions it may close there.
+
+From above it always may. Beside that: level and obliquely at the four sides of the object's box, closing level (bottles, what
+stands behind something low), and leaning outward all around low, wide things, closing across their rims (plates, bowls).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen_seg_ros.grasping.body import Body
+from qwen_seg_ros.grasping.gripper import Gripper
+from qwen_seg_ros.grasping.settings import GraspSettings
+
+SIDE_TILTS = {"oblique": np.deg2rad(50), "side": np.deg2rad(90)}  # from the vertical
+RIM_TILT = np.deg2rad(30)  # more, and the palm of common hands would touch the table
+RIMS = 8  # places around a rim
+MIN_SIDE_HEIGHT_M = 0.06  # lower things leave no room between palm and table
+MAX_RIM_HEIGHT_M = 0.10
+BEHIND = -0.5  # cosine between approach side and camera side below which a hand would come from where nothing was seen
+
+AROUND, ACROSS = 0.0, np.pi / 2  # closing directions in an approach's frame: in the plane of the tilt, and level
+
+
+@dataclass(frozen=True, eq=False)
+class Approach:
+    """local_from_approach: (3, 3); its z points back along the approach, its y is level.
+
+    yaws_rad: (T,) closing directions. slide_steps: how many of the settings' steps lie between grasps.
+    """
+
+    strategy: str
+    local_from_approach: NDArray[np.float64]
+    yaws_rad: NDArray[np.float64]
+    slide_steps: int = 2
+
+
+def approaches(body: Body, gripper: Gripper, settings: GraspSettings) -> list[Approach]:
+    """What the settings allow and the object's shape makes sensible; from above comes first."""
+    every = np.deg2rad(np.arange(0, 180, settings.yaw_step_deg))
+    chosen = [] if settings.approach == "side" else [Approach("top_down", np.eye(3), every, 1)]
+    if settings.approach != "top":
+        chosen += _sides(body) + _rims(body, gripper)
+    return chosen
+
+
+def _sides(body: Body) -> list[Approach]:
+    if 2 * body.half_size[2] < MIN_SIDE_HEIGHT_M:
+        return []
+    camera = body.seen.direction
+    azimuths = [a for a in np.arange(4) * np.pi / 2 if np.array([np.cos(a), np.sin(a)]) @ camera > BEHIND]
+    level = np.array([ACROSS])
+    return [Approach(name, _tilted(tilt, azimuth), level) for name, tilt in SIDE_TILTS.items() for azimuth in azimuths]
+
+
+def _rims(body: Body, gripper: Gripper) -> list[Approach]:
+    low = 2 * body.half_size[2] < MAX_RIM_HEIGHT_M
+    wide = 2 * body.half_size[:2].min() > gripper.max_opening_m
+    if not (low and wide):
+        return []
+    azimuths = np.arange(RIMS) * 2 * np.pi / RIMS
+    return [Approach("rim", _tilted(RIM_TILT, azimuth), np.array([AROUND])) for azimuth in azimuths]
+
+
+def _tilted(tilt: float, azimuth: float) -> NDArray[np.float64]:
+    """A hand that leans by `tilt` from the vertical towards `azimuth`: axes in the plane of the tilt, level, and back."""
+    (s, c), (sa, ca) = (np.sin(tilt), np.cos(tilt)), (np.sin(azimuth), np.cos(azimuth))
+    return np.array([[c * ca, -sa, s * ca], [c * sa, ca, s * sa], [-s, 0, c]])
