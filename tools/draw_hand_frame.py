@@ -39,7 +39,7 @@ class View(NamedTuple):
 
     def arrow(self, end: tuple[float, float], name: str, colour: tuple[int, int, int]) -> None:
         cv2.arrowedLine(self.image, self.place(0, 0), self.place(*end), colour, 3 * DEPTH, cv2.LINE_AA, tipLength=0.18)
-        self.text((end[0] + 0.008, end[1] - 0.003), name, colour)
+        self.text((end[0] + 0.008, end[1] - 0.003) if end[1] else (end[0] - 0.004, -0.007), name, colour)
 
     def text(self, at: tuple[float, float], words: str, colour: tuple[int, int, int] = INK, size: float = 0.5) -> None:
         cv2.putText(self.image, words, self.place(*at), FONT, size * DEPTH, colour, DEPTH, cv2.LINE_AA)
