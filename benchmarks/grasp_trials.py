@@ -8,6 +8,7 @@ Rows: KIND-CHOOSER, or a kind for all of its rows; see docs/grasp_trials.md. Run
 
 import argparse
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,11 +51,12 @@ class Film:
             self.renderer.update_scene(self.world.data, self.camera, self.option)
             self.frames.append(Image.fromarray(self.renderer.render().copy()))
 
-    def close(self, path: Path) -> None:
-        """Write the last frame and the whole as GIF, if there are frames."""
+    def close(self, path: Path | None) -> None:
+        """Write the last frame and the whole as GIF, where there is a path and are frames."""
         self.world.on_step = lambda: None
         self.renderer.close()
-        if self.frames:
+        if path and self.frames:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self.frames[-1].save(path.with_suffix(".png"))
             self.frames[0].save(
                 path.with_suffix(".gif"), save_all=True, append_images=self.frames[1:], duration=int(1000 * FRAME_S), loop=0
@@ -67,20 +69,25 @@ class Film:
 
 
 class Filming:
-    """Films the first trials of each row, so many as are wanted."""
+    """Keeps films of the first successes and the first failures of each row, `count` of either."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count
+        self.kept: Counter[tuple[str, bool]] = Counter()
         self.film: Film | None = None
 
     def begin(self, world: TrialWorld, row: str, number: int) -> None:
-        self.film = Film(world) if number < self.count else None
+        full = min(self.kept[row, True], self.kept[row, False]) >= self.count
+        self.film = None if full else Film(world)
 
     def end(self, row: str, number: int, outcome: str) -> None:
-        if self.film:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.film.close(self.folder / f"{row}_{number:03d}_{outcome.replace(' ', '_')}")
-            self.film = None
+        if self.film is None:
+            return
+        kind = row, outcome == Outcome.SUCCESS.value
+        self.kept[kind] += 1
+        wanted = self.kept[kind] <= self.count
+        self.film.close(self.folder / f"{row}_{number:03d}_{outcome.replace(' ', '_')}" if wanted else None)
+        self.film = None
 
 
 def wanted_rows(words: list[str]) -> list[str]:
@@ -130,7 +137,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of trials.jsonl, results.json and pictures; goes on")
     parser.add_argument("--vgn", type=Path, help="folder of VGN's packed objects")
     parser.add_argument("--settings", type=Path, help="YAML with settings of the pipeline")
-    parser.add_argument("--films", type=int, default=2, help="trials of each row that are filmed")
+    parser.add_argument("--films", type=int, default=2, help="of each row: filmed successes, and as many failures")
     return parser.parse_args()
 
 

@@ -1,5 +1,8 @@
 """Grasp trials obey physics: real MuJoCo, simple bodies. Scenes of the catalogue need assets and are tried by the benchmark."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,6 +209,13 @@ def test_an_unknown_row_lists_the_known_ones() -> None:
     run = TrialRun(1, PANDA, QUICK, Choosers(Settings(), PANDA))
     with pytest.raises(InvalidInputError, match="single-oracle"):
         run.trial("single-luck", 0)
+
+
+def test_packed_rows_are_skipped_without_their_objects(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, str(root / "benchmarks" / "grasp_trials.py"), "--rows", "packed-view", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+    assert "skipped: packed-view (--vgn FOLDER is not given)" in done.stdout
 
 
 def test_the_step_is_short_enough_for_the_contacts() -> None:

@@ -212,6 +212,7 @@ def _set_options(spec: mujoco.MjSpec, physics: Physics) -> None:
     option.noslip_iterations = physics.noslip_iterations
     option.cone, option.integrator = mujoco.mjtCone.mjCONE_ELLIPTIC, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.3] * 3
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12
     spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
 
