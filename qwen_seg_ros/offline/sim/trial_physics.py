@@ -23,6 +23,7 @@ SUNK_M = 0.001  # deeper contacts of the hand at the start are collisions
 TOUCH_N = 0.05
 LIFTED_SHARE = 0.75
 STILL_M_S, STILL_RAD_S = 0.005, 0.1
+ARENA_BYTES = 64 << 20  # bowls of many boxes beside each other make many contacts
 CHECK_EVERY = 5  # steps between looks for collisions
 
 
@@ -75,20 +76,17 @@ class TrialWorld:
         self.on_step: Callable[[], None] = lambda: None  # for who wants to watch
         self._free = [self.model.joint(f"free{i}") for i in range(self.count)]
         for number in range(self.count):
-            self.remove(number)
+            self._place(number, _far_off(number))
         self.hand.park()
 
     def put(self, number: int, pose: Matrix4) -> None:
         """Place an object at rest, base_from_body."""
-        address, speeds = self._free[number].qposadr[0], self._free[number].dofadr[0]
-        self.data.qpos[address : address + 3] = pose[:3, 3]
-        mujoco.mju_mat2Quat(self.data.qpos[address + 3 : address + 7], np.ascontiguousarray(pose[:3, :3]).ravel())
-        self.data.qvel[speeds : speeds + 6] = 0
+        self._place(number, pose)
         mujoco.mj_forward(self.model, self.data)
 
     def remove(self, number: int) -> None:
         """Take an object away from the table; it stands far off."""
-        self.put(number, transform(np.eye(3), np.array([REMOVED_M + number, REMOVED_M, 0.3])))
+        self.put(number, _far_off(number))
 
     def pose(self, number: int) -> Matrix4:
         """base_from_body."""
@@ -104,12 +102,6 @@ class TrialWorld:
         start = self._free[number].dofadr[0]
         speed = self.data.qvel[start : start + 6]
         return bool(np.linalg.norm(speed[:3]) < STILL_M_S and np.linalg.norm(speed[3:]) < STILL_RAD_S)
-
-    def touching(self) -> list[tuple[int, int]]:
-        """Pairs of objects with a contact that presses."""
-        roots = {body: number for number, body in enumerate(self.bodies)}
-        pairs = [tuple(roots.get(body, -1) for body in bodies) for bodies, force, _ in self._contacts() if force > 0]
-        return [(a, b) for a, b in pairs if a >= 0 and b >= 0]
 
     def state(self) -> WorldState:
         return WorldState(self.data.qpos.copy(), self.data.qvel.copy())
@@ -142,6 +134,12 @@ class TrialWorld:
         success = self._held(target) and risen > LIFTED_SHARE * self.physics.lift_m
         outcome = Outcome.SUCCESS if success else Outcome.SLIPPED if held else Outcome.MISSED
         return Attempt(outcome, round(risen, 4), round(self.hand.opening_m(), 4))
+
+    def _place(self, number: int, pose: Matrix4) -> None:
+        address, speeds = self._free[number].qposadr[0], self._free[number].dofadr[0]
+        self.data.qpos[address : address + 3] = pose[:3, 3]
+        mujoco.mju_mat2Quat(self.data.qpos[address + 3 : address + 7], np.ascontiguousarray(pose[:3, :3]).ravel())
+        self.data.qvel[speeds : speeds + 6] = 0
 
     def _step(self) -> bool:
         mujoco.mj_step(self.model, self.data)
@@ -188,6 +186,10 @@ class TrialWorld:
         mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
 
 
+def _far_off(number: int) -> Matrix4:
+    return transform(np.eye(3), np.array([REMOVED_M + number, REMOVED_M, 0.3]))
+
+
 def _compiled(objects: Sequence[AddBody], gripper: Gripper, physics: Physics) -> mujoco.MjModel:
     spec = mujoco.MjSpec()
     _set_options(spec, physics)
@@ -207,7 +209,7 @@ def _compiled(objects: Sequence[AddBody], gripper: Gripper, physics: Physics) ->
 
 
 def _set_options(spec: mujoco.MjSpec, physics: Physics) -> None:
-    option = spec.option
+    option, spec.memory = spec.option, ARENA_BYTES
     option.timestep, option.impratio = physics.timestep_s, physics.impratio
     option.noslip_iterations = physics.noslip_iterations
     option.cone, option.integrator = mujoco.mjtCone.mjCONE_ELLIPTIC, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
