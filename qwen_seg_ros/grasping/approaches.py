@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from qwen_seg_ros.grasping.body import Body
 from qwen_seg_ros.grasping.gripper import Gripper
+from qwen_seg_ros.grasping.preferences import Preferences
 from qwen_seg_ros.grasping.settings import GraspSettings
 
 SIDE_TILTS = {"oblique": np.deg2rad(50), "side": np.deg2rad(90)}  # from the vertical
 RIM_TILT = np.deg2rad(30)  # more, and the palm of common hands would touch the table
+LEAST_TILT = np.deg2rad(20)  # a hand that leans less comes from above
+SIDE_TILT = np.deg2rad(70)
 RIMS = 8  # places around a rim
 MIN_SIDE_HEIGHT_M = 0.06  # lower things leave no room between palm and table
 MAX_RIM_HEIGHT_M = 0.10
@@ -36,13 +39,25 @@ class Approach:
     slide_steps: int = 2
 
 
-def approaches(body: Body, gripper: Gripper, settings: GraspSettings) -> list[Approach]:
-    """What the settings allow and the object's shape makes sensible; from above comes first."""
+def approaches(body: Body, gripper: Gripper, settings: GraspSettings, preferences: Preferences) -> list[Approach]:
+    """What the settings allow and the object's shape makes sensible, from above first, and last the one that was asked for."""
     every = np.deg2rad(np.arange(0, 180, settings.yaw_step_deg))
     chosen = [] if settings.approach == "side" else [Approach("top_down", np.eye(3), every, 1)]
     if settings.approach != "top":
-        chosen += _sides(body) + _rims(body, gripper)
+        chosen += _sides(body) + _rims(body, gripper) + _wanted(body, preferences)
     return chosen
+
+
+def _wanted(body: Body, preferences: Preferences) -> list[Approach]:
+    """The direction that was asked for, unless the hand would come from above or from below the level."""
+    if preferences.approach is None:
+        return []
+    x, y, z = -body.frame_from_local[:3, :3].T @ preferences.approach
+    tilt = float(np.arccos(np.clip(z, -1, 1)))
+    if not LEAST_TILT < tilt < np.pi / 2 + 1e-3:
+        return []
+    name = "side" if tilt > SIDE_TILT else "oblique"
+    return [Approach(name, _tilted(tilt, float(np.arctan2(y, x))), np.array([AROUND, ACROSS]))]
 
 
 def _sides(body: Body) -> list[Approach]:

@@ -31,8 +31,8 @@ class Body:
 
     points: float32 (N, 3) seen points, then mirrored ones; normals: float32 (N, 3) outward; weights: float32 (N,) 1 = seen.
     obstacles: float32 (M, 3) scene without the target. table: the support, or the level of the lowest point when none was found.
-    half_size: (3,) of the box. seen: what the camera saw. upright_from_local: (3, 3) back to the frame in which z is up, which
-    both of them are in.
+    keep_out: float32 (K, 3) points that fill space the hand may not enter. half_size: (3,) of the box.
+    seen: what the camera saw. upright_from_local: (3, 3) back to the frame in which z is up, which both of them are in.
     """
 
     frame_from_local: Matrix4
@@ -43,6 +43,7 @@ class Body:
     table: Plane
     half_size: Vector3
     seen: SeenSurface
+    keep_out: Points = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     upright_from_local: NDArray[np.float32] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
 
     def turned(self, local_from_turned: NDArray) -> "Body":
@@ -55,6 +56,7 @@ class Body:
             points=self.points @ rotation,
             normals=self.normals @ rotation,
             obstacles=self.obstacles @ rotation,
+            keep_out=self.keep_out @ rotation,
             table=self.table.moved(inverse(turn)),
             upright_from_local=self.upright_from_local @ rotation,
         )

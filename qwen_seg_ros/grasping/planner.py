@@ -3,7 +3,7 @@
 Every approach is planned in a frame of its own, in which the hand comes from above; what is left of all is ranked together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from qwen_seg_ros.grasping.collision import (
 from qwen_seg_ros.grasping.contacts import find_contacts
 from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
 from qwen_seg_ros.grasping.gripper import Gripper
+from qwen_seg_ros.grasping.preferences import NONE, Preferences
 from qwen_seg_ros.grasping.rejections import Rejections, together, why_none
 from qwen_seg_ros.grasping.scoring import distinct, score, score_terms
 from qwen_seg_ros.grasping.settings import GraspSettings
@@ -35,7 +36,8 @@ CLEARANCE_VOXELS = 4  # how far around the fingers free space is welcome
 MAX_HEIGHT_M = 0.3  # what floats higher above the object is left to the motion planner
 
 
-def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: GraspSettings) -> GraspPlan:
+def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: GraspSettings,
+                preferences: Preferences = NONE) -> GraspPlan:
     """Grasps for one object, best first, in the frame of `target` and `scene`.
 
     No hand comes nearer to the table than `table_clearance_m`, touches another object on its way, opens wider than the gripper
@@ -46,11 +48,12 @@ def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: G
         message = f"only {len(target.points_m)} points of the object were seen; move the camera nearer"
         return GraspPlan(target.id, target.phrase, (), {}, message)
     body = body_of(target, scene)
+    body = replace(body, keep_out=preferences.keep_out_points(body, 2 * FINGER_GROW * settings.voxel_m))
     rejections: dict[str, Rejections] = {}
     found = []
-    for approach in approaches(body, gripper, settings):
+    for approach in approaches(body, gripper, settings, preferences):
         kind = "above" if approach.strategy == "top_down" else "beside"
-        found.append(_from(approach, body, gripper, settings, rejections.setdefault(kind, Rejections())))
+        found.append(_from(approach, body, gripper, settings, preferences, rejections.setdefault(kind, Rejections())))
     grasps, alike = _best([part for part in found if part is not None], gripper, settings)
     rejected = together(rejections)
     if alike:
@@ -70,7 +73,8 @@ class _Found:
     scores: NDArray[np.float64]
 
 
-def _from(approach: Approach, upright: Body, gripper: Gripper, settings: GraspSettings, rejections: Rejections) -> _Found | None:
+def _from(approach: Approach, upright: Body, gripper: Gripper, settings: GraspSettings, preferences: Preferences,
+          rejections: Rejections) -> _Found | None:
     """What one approach offers, None = nothing. The cheap checks come first."""
     body = upright.turned(approach.local_from_approach)
     candidates = propose(body, approach.yaws_rad, approach.slide_steps * settings.slide_step_m, gripper, settings)
@@ -88,7 +92,10 @@ def _from(approach: Approach, upright: Body, gripper: Gripper, settings: GraspSe
     keep = rejections.passed(blocked)
     candidates = candidates.take(keep)
     terms = score_terms(candidates, contacts.take(keep), clearance[keep], body, gripper, settings)
-    return _Found(approach.strategy, candidates, _hands(candidates, body, gripper), terms, score(terms))
+    wishes = preferences.terms(candidates, body)
+    scores = score(terms, wishes)
+    terms |= {name: value for name, (_, value) in wishes.items()}
+    return _Found(approach.strategy, candidates, _hands(candidates, body, gripper), terms, scores)
 
 
 def _not_fitting(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> dict[str, NDArray]:
@@ -104,10 +111,12 @@ def _not_fitting(candidates: Candidates, body: Body, gripper: Gripper, settings:
 def _blocked(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> tuple[dict[str, NDArray], NDArray]:
     """Hands that touch something on their way to their place, by reason, and the share of free space around each."""
     tips, palm = (undersides(candidates, gripper, settings, fingers) for fingers in (True, False))
-    obstacles = body.obstacles[body.obstacles[:, 2] < body.points[:, 2].max() + MAX_HEIGHT_M]
-    scene, own = (HeightMap(points, settings.voxel_m, CLEARANCE_VOXELS) for points in (obstacles, body.points))
+    limit = body.points[:, 2].max() + MAX_HEIGHT_M
+    near = [points[points[:, 2] < limit] for points in (body.obstacles, body.points, body.keep_out)]
+    scene, own, forbidden = (HeightMap(points, settings.voxel_m, CLEARANCE_VOXELS) for points in near)
     blocked = {
         "hits the scene": hits(tips, scene.grown(FINGER_GROW)) | hits(palm, scene.grown(PART_GROW)),
+        "in a keep-out box": hits(tips, forbidden.grown(FINGER_GROW)) | hits(palm, forbidden.grown(PART_GROW)),
         "palm hits the object": hits(palm, own.grown(PART_GROW)),
         "finger in unseen space": finger_in_unknown(candidates, body, gripper, settings),
     }

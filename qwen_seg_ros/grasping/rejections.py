@@ -14,7 +14,7 @@ FROM_SIDE = {  # where the words differ from those for a hand from above
     "too wide": "it is too wide for the gripper",
     "below the table": "the hand would touch the table",
 }
-BLOCKED = ("hits the scene", "palm hits the object", "finger in unseen space")
+BLOCKED = ("hits the scene", "in a keep-out box", "palm hits the object", "finger in unseen space")
 
 
 class Rejections:
@@ -91,6 +91,7 @@ def _words(body: Body, gripper: Gripper, settings: GraspSettings) -> dict[str, s
         "too thin": f"the pieces between the fingers are thinner than {1000 * settings.min_width_m:.0f} mm",
         "below the table": "the fingertips would touch the table",
         "hits the scene": "the hand would hit what stands around the object; clear some space",
+        "in a keep-out box": "the hand would enter a keep-out box",
         "palm hits the object": "the palm would hit the object before the fingers hold it",
         "finger in unseen space": "a finger would go where the camera could not see; look from higher up",
         "contacts unseen": "the camera saw neither of the surfaces between the fingers; look from another side",

@@ -39,9 +39,12 @@ def score_terms(candidates: Candidates, contacts: Contacts, clearance: NDArray, 
     }
 
 
-def score(terms: dict[str, NDArray]) -> NDArray[np.float64]:
-    """Weighted mean of the terms (C,), 0..1."""
-    return sum(WEIGHTS[name] * np.asarray(value, np.float64) for name, value in terms.items())  # type: ignore[return-value]
+def score(terms: dict[str, NDArray], wishes: dict[str, tuple[float, NDArray]]) -> NDArray[np.float64]:
+    """Weighted mean of the terms (C,), 0..1; every wish then takes away its weight's share of what it misses."""
+    total = np.sum([WEIGHTS[name] * np.asarray(value, np.float64) for name, value in terms.items()], axis=0)
+    for weight, value in wishes.values():
+        total = total * (1 - weight * (1 - np.asarray(value, np.float64)))
+    return total
 
 
 def distinct(hands: NDArray, scores: NDArray, settings: GraspSettings) -> list[int]:
