@@ -11,6 +11,7 @@ from test_grasping import PANDA, SETTINGS, box_at, lifted_scene, plan
 
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.geometry.transform import inverse, move_points, transform
+from qwen_seg_ros.grasping.scoring import WEIGHTS
 from qwen_seg_ros.grasping.settings import GraspSettings
 from qwen_seg_ros.lifting.object_cloud import Lifted
 
@@ -135,3 +136,14 @@ def test_a_wall_above_leaves_the_side_free():
 def test_an_unknown_way_to_come_is_refused():
     with pytest.raises(SettingsError, match="approach must be one of any, top, side, got 'below'"):
         GraspSettings(approach="below")
+
+
+@pytest.mark.parametrize("way", ["any", "top", "side"])
+def test_every_candidate_is_accounted_for_and_every_term_is_given(crowd, way):
+    for number in range(len(crowd.objects)):
+        result = plan(crowd, number, approach=way)
+        assert result.proposed == sum(result.rejected.values()) + len(result.grasps)
+        assert all(count > 0 for count in result.rejected.values())
+        for grasp in result.grasps:
+            assert set(grasp.terms) == set(WEIGHTS)
+            assert grasp.score == pytest.approx(sum(WEIGHTS[name] * value for name, value in grasp.terms.items()), abs=1e-6)

@@ -24,7 +24,8 @@ class Grasp:
     """One way to take the object.
 
     pose: (4, 4) frame_from_hand at the moment of closing. pregrasp: (4, 4) where the straight approach along +z begins.
-    width_m: opening to command before closing. score: 0..1, the product or mean of `terms`. strategy: for example "top_down".
+    width_m: opening to command before closing. score: 0..1 from `terms`. strategy: "top_down", "oblique", "side", or
+    "rim" for one finger inside the object or a hand across its edge.
     """
 
     pose: Matrix4
@@ -46,15 +47,19 @@ class Grasp:
 
 @dataclass(frozen=True, eq=False)
 class GraspPlan:
-    """Grasps for one object, best first; rejected counts candidates by the reason they fell out."""
+    """Grasps for one object, best first.
+
+    rejected: candidates by the reason they fell out. proposed: how many there were, the sum of `rejected` and the grasps.
+    """
 
     object_id: int
     phrase: str
     grasps: tuple[Grasp, ...]
     rejected: dict[str, int] = field(default_factory=dict)
     message: str = ""
+    proposed: int = 0
 
     def moved(self, target_from_source: Matrix4) -> "GraspPlan":
         """The same plan in another frame."""
         grasps = tuple(g.moved(target_from_source) for g in self.grasps)
-        return GraspPlan(self.object_id, self.phrase, grasps, self.rejected, self.message)
+        return GraspPlan(self.object_id, self.phrase, grasps, self.rejected, self.message, self.proposed)

@@ -55,11 +55,9 @@ def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: G
         kind = "above" if approach.strategy == "top_down" else "beside"
         found.append(_from(approach, body, gripper, settings, preferences, rejections.setdefault(kind, Rejections())))
     grasps, alike = _best([part for part in found if part is not None], gripper, settings)
-    rejected = together(rejections)
-    if alike:
-        rejected["like a better one"] = alike
+    rejected = together(rejections) | ({"like a better one": alike} if alike else {})
     message = "" if grasps else why_none(body, gripper, settings, rejections.get("above"), rejections.get("beside"))
-    return GraspPlan(target.id, target.phrase, grasps, rejected, message)
+    return GraspPlan(target.id, target.phrase, grasps, rejected, message, sum(part.proposed for part in rejections.values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +76,7 @@ def _from(approach: Approach, upright: Body, gripper: Gripper, settings: GraspSe
     """What one approach offers, None = nothing. The cheap checks come first."""
     body = upright.turned(approach.local_from_approach)
     candidates = propose(body, approach.yaws_rad, approach.slide_steps * settings.slide_step_m, gripper, settings)
+    rejections.proposed += len(candidates)
     candidates = candidates.take(rejections.passed(_not_fitting(candidates, body, gripper, settings)))
     contacts = find_contacts(candidates, body, gripper)
     # Two contacts inside the friction cone close the force (Nguyen 1988).

@@ -18,9 +18,10 @@ BLOCKED = ("hits the scene", "in a keep-out box", "palm hits the object", "finge
 
 
 class Rejections:
-    """Candidates counted by the first check they failed."""
+    """Candidates counted by the first check they failed, and how many there were at first."""
 
     def __init__(self) -> None:
+        self.proposed = 0
         self.counts: dict[str, int] = {}
 
     def passed(self, checks: Mapping[str, NDArray]) -> NDArray[np.intp]:
