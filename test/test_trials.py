@@ -201,8 +201,14 @@ def test_intervals_are_those_of_the_books() -> None:
     known = wilson(8, 10)  # Wilson 1927, as computed by R's binom.confint
     assert (known.low, known.high) == (pytest.approx(0.4902, abs=1e-3), pytest.approx(0.9433, abs=1e-3))
     assert wilson(0, 20).low == 0 and wilson(20, 20).high == 1
-    same = over_rounds(np.array([4, 4, 4]), np.array([5, 5, 5]))
-    assert same.low == same.share == same.high == pytest.approx(0.8)
+
+
+def test_intervals_over_rounds_hold_the_share_and_are_never_empty() -> None:
+    mixed = over_rounds(np.array([5, 1, 4, 0]), np.array([5, 5, 5, 5]))
+    assert mixed.low < mixed.share == 0.5 < mixed.high
+    perfect = over_rounds(np.array([5, 5, 4]), np.array([5, 5, 4]))
+    assert perfect == wilson(3, 3)
+    assert over_rounds(np.array([0, 0]), np.array([2, 2])) == wilson(0, 2)
 
 
 def test_an_unknown_row_lists_the_known_ones() -> None:

@@ -192,7 +192,12 @@ def wilson(successes: int, count: int) -> Figure:
 
 
 def over_rounds(good: np.ndarray, of: np.ndarray) -> Figure:
-    """Share over rounds, whose attempts depend on each other: whole rounds are drawn anew (percentile bootstrap)."""
+    """Share over rounds, whose attempts depend on each other: whole rounds are drawn anew (percentile bootstrap).
+
+    Where all or none succeeded there is nothing to draw from; then each round counts as one trial.
+    """
+    if good.sum() in (0, of.sum()):
+        return wilson(len(good) if good.any() else 0, len(good))
     draws = np.random.default_rng(0).integers(len(good), size=(BOOTSTRAPS, len(good)))
     shares = good[draws].sum(axis=1) / np.maximum(of[draws].sum(axis=1), 1)
     low, high = np.percentile(shares, [2.5, 97.5])
