@@ -111,7 +111,7 @@ def published_config(name: str) -> Qwen3VLSegConfig:
     (_, hidden, ffn, heads, kv), (_, width, mlp, vision_heads, taps) = SIZES[name]
     rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True}
     text = {"hidden_size": hidden, "intermediate_size": ffn, "num_attention_heads": heads, "num_key_value_heads": kv}
-    text |= {"head_dim": 128, "num_hidden_layers": 1, "vocab_size": 2048, "rope_parameters": rope}
+    text |= {"head_dim": 128, "num_hidden_layers": 1, "vocab_size": 4096, "rope_parameters": rope}
     vision = {"hidden_size": width, "intermediate_size": mlp, "num_heads": vision_heads, "out_hidden_size": hidden}
     vision |= {"depth": len(taps), "deepstack_visual_indexes": list(range(len(taps)))}
     return Qwen3VLSegConfig(text_config=text, vision_config=vision, mask_decoder={}, mask_token_id=0)

@@ -36,7 +36,7 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="folder of shards to use instead: for tuning")] = None,
     cache: Annotated[Path, CACHE] = Path(".cache/evaluation"),
     threads: Annotated[int, THREADS] = 0,
-    rejection_threshold: Annotated[float, THRESHOLD] = 0.5,
+    rejection_threshold: Annotated[float, THRESHOLD] = 0.3,
     max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 256,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all figures and every answer here")] = None,
 ) -> None:
@@ -78,7 +78,7 @@ def tabletop_ors(
     card: Annotated[Path | None, typer.Option(help="rewrite the figures of this page, docs/tabletop_ors.md")] = None,
     checkpoint: Annotated[str, CHECKPOINT] = "tabletop",
     threads: Annotated[int, THREADS] = 0,
-    rejection_threshold: Annotated[float, THRESHOLD] = 0.5,
+    rejection_threshold: Annotated[float, THRESHOLD] = 0.3,
     max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 256,
 ) -> None:
     """The benchmark Tabletop-ORS: figures with intervals by split and kind of expression, baselines, and a page of pictures.
