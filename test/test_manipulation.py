@@ -165,7 +165,7 @@ def test_known_joint_values():
 
 
 def test_known_tool_centre_points():
-    """The pads' middle, half a pad below the fingertips: the sheets say 162.8 mm (2F-85) and 232.8 mm (2F-140) when closed."""
+    """The pads' middle, half a pad below the fingertips: 162.8 mm (2F-85) and 232.8 mm (2F-140) when closed."""
     for name, tip_m, travel_m in (("robotiq_2f_85", 0.1628, 0.0135), ("robotiq_2f_140", 0.2328, 0.0237)):
         hand, gripper = hand_for(name), load_gripper(name)
         closed, opened = hand.link_from_hand(0.0)[2, 3], hand.link_from_hand(hand.max_opening_m)[2, 3]
