@@ -12,6 +12,7 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.grasping.grasp import GraspPlan
 from qwen_seg_ros.grasping.gripper import load_gripper
 from qwen_seg_ros.grasping.planner import plan_grasps
+from qwen_seg_ros.grasping.preferences import NONE, Preferences
 from qwen_seg_ros.lifting.lift import lift
 from qwen_seg_ros.lifting.object_cloud import Lifted
 from qwen_seg_ros.segmentation.instruction import Instruction
@@ -65,14 +66,19 @@ class Pipeline:
         return self.segmenter.encode(frame)
 
     def run(self, frame: Frame, instruction: Instruction | str, plan_grasps: bool = True, on_stage: OnStage | None = None,
-            cancelled: Cancelled | None = None) -> PipelineResult:
-        """One instruction on one frame. Bad input values, a full device and an unreadable answer come back as a status."""
-        return self._run(_Request(self, frame, plan_grasps, on_stage, cancelled), instruction, None)
+            cancelled: Cancelled | None = None, preferences: Preferences = NONE) -> PipelineResult:
+        """One instruction on one frame. Bad input values, a full device and an unreadable answer come back as a status.
+
+        preferences: hold for the grasps of every object found. Frame: that of the results, the base frame when the frame has
+        `base_from_camera`, else the camera's optical frame.
+        """
+        return self._run(_Request(self, frame, plan_grasps, on_stage, cancelled, preferences), instruction, None)
 
     def run_encoded(self, frame: Frame, encoded: Any, instruction: Instruction | str, plan_grasps: bool = True,
-                    on_stage: OnStage | None = None, cancelled: Cancelled | None = None) -> PipelineResult:
+                    on_stage: OnStage | None = None, cancelled: Cancelled | None = None,
+                    preferences: Preferences = NONE) -> PipelineResult:
         """The same on a frame that `encode` has seen already."""
-        return self._run(_Request(self, frame, plan_grasps, on_stage, cancelled), instruction, encoded)
+        return self._run(_Request(self, frame, plan_grasps, on_stage, cancelled, preferences), instruction, encoded)
 
     def _run(self, request: "_Request", instruction: Instruction | str, encoded: Any) -> PipelineResult:
         text = instruction if isinstance(instruction, str) else instruction.text
@@ -95,9 +101,9 @@ class _Request:
     result: PipelineResult
 
     def __init__(self, pipeline: Pipeline, frame: Frame, plan: bool, on_stage: OnStage | None,
-                 cancelled: Cancelled | None) -> None:
+                 cancelled: Cancelled | None, preferences: Preferences) -> None:
         self.pipeline, self.frame, self.plan = pipeline, frame, plan
-        self.on_stage, self.cancelled = on_stage, cancelled
+        self.on_stage, self.cancelled, self.preferences = on_stage, cancelled, preferences
 
     def ends(self, code: StatusCode, message: str) -> None:
         self.result = replace(self.result, status=Status(code, message))
@@ -148,8 +154,8 @@ class _Request:
     def _grasp(self, lifted: Lifted) -> tuple[GraspPlan, ...]:
         self._begin("grasp")
         start = time.perf_counter()
-        settings = self.pipeline.settings.grasping
-        plans = tuple(plan_grasps(item, lifted.scene, self.pipeline.gripper, settings) for item in lifted.objects)
+        scene, gripper, settings = lifted.scene, self.pipeline.gripper, self.pipeline.settings.grasping
+        plans = tuple(plan_grasps(item, scene, gripper, settings, self.preferences) for item in lifted.objects)
         self._took("grasp", start)
         self.result = replace(self.result, plans=plans)
         return plans

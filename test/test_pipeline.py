@@ -11,6 +11,9 @@ from synthetic import Shape, synthetic_scene
 from qwen_seg_ros.errors import CheckpointError, InvalidInputError, OutOfMemoryError, SettingsError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask, mask_iou
+from qwen_seg_ros.geometry.oriented_box import OrientedBox
+from qwen_seg_ros.geometry.transform import inverse, move_points, transform
+from qwen_seg_ros.grasping.preferences import Preferences
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.replay import ReplaySegmenter, load_answers, save_answers
@@ -160,6 +163,52 @@ def test_one_look_serves_many_instructions(scene):
     second = pipeline.run_encoded(scene[0], encoded, Instruction("all boxes"))
     assert (len(first.plans), len(second.plans), segmenter.looks) == (1, 2, 1)
     assert "encode" not in first.stage_ms
+
+
+def wished(pipeline: Pipeline, frame: Frame, **wishes):
+    """The plan for the small box, by the way through `run` and by the one through `run_encoded`."""
+    preferences = Preferences(**wishes)
+    run = pipeline.run(frame, "the small box", preferences=preferences)
+    encoded = pipeline.run_encoded(frame, pipeline.encode(frame), "the small box", preferences=preferences)
+    (plan,), (other,) = run.plans, encoded.plans
+    assert plan.rejected == other.rejected
+    assert all(np.array_equal(a.pose, b.pose) for a, b in zip(plan.grasps, other.grasps, strict=True))
+    return plan
+
+
+@pytest.mark.parametrize("direction", [(0, 0, -1), (1, 0, -1)])
+def test_a_wanted_approach_turns_the_best_grasp(pipeline, scene, direction):
+    wanted = np.array(direction) / np.linalg.norm(direction)
+    free, asked = wished(pipeline, scene[0]), wished(pipeline, scene[0], approach=wanted, approach_weight=0.9)
+    assert free.grasps[0].pose[:3, 2] @ wanted < 0.9 < 0.999 < asked.grasps[0].pose[:3, 2] @ wanted
+
+
+def test_wishes_are_in_the_frame_of_the_results(pipeline, scene):
+    """Without a base frame that is the camera's: told the same direction in its axes, the same hand comes."""
+    base_from_camera, wanted = scene[0].base_from_camera, np.array([1, 0, -1]) / np.sqrt(2)
+    in_camera = base_from_camera[:3, :3].T @ wanted
+    plan = wished(pipeline, without(scene[0], base_from_camera=None), approach=in_camera, approach_weight=0.9)
+    assert (base_from_camera @ plan.grasps[0].pose)[:3, 2] @ wanted > 0.999
+
+
+def in_the_way(grasp, box: OrientedBox, gripper) -> bool:
+    """Whether the hand holds a point of the box somewhere on its straight way in."""
+    sides = [np.linspace(-s / 2, s / 2, 15) for s in box.size_m]
+    filled = move_points(inverse(grasp.pose) @ box.pose, np.stack(np.meshgrid(*sides), -1).reshape(-1, 3))
+    ways = np.linspace(0, np.linalg.norm(grasp.pregrasp[:3, 3] - grasp.pose[:3, 3]), 11)[:, None, None, None] * [0, 0, 1]
+    centres, sizes = gripper.boxes(grasp.width_m).transpose(1, 0, 2)
+    inside = np.abs(filled[:, None] + ways - centres) < sizes / 2 - 1e-4
+    return bool(inside.all(axis=-1).any())
+
+
+def test_a_keep_out_box_removes_the_grasps_that_enter_it(pipeline, scene):
+    free = wished(pipeline, scene[0])
+    best = free.grasps[0].pose[:3, 3]
+    box = OrientedBox(transform(np.eye(3), np.add(best, (0.06, 0, 0.08))), np.array([0.06, 0.3, 0.1]))
+    kept = wished(pipeline, scene[0], keep_out=(box,))
+    assert any(in_the_way(grasp, box, pipeline.gripper) for grasp in free.grasps)
+    assert kept.grasps and not any(in_the_way(grasp, box, pipeline.gripper) for grasp in kept.grasps)
+    assert kept.rejected["in a keep-out box"] > 0 and "in a keep-out box" not in free.rejected
 
 
 def test_stages_are_told_and_grasps_can_be_left_out(pipeline, scene):
