@@ -20,7 +20,7 @@ from qwen_seg_ros.ros.parameters import NodeSettings
 from qwen_seg_ros.ros.transforms import TransformBuffer
 from qwen_seg_ros.settings import Settings, merged, updated
 
-TOPICS = {"image": "/image", "depth": "/depth", "camera_info": "/camera_info"}
+TOPICS = {name: f"/{name}" for name in ("image", "depth", "camera_info", "depth_camera_info")}
 SECOND = 10**9
 
 

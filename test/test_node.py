@@ -14,6 +14,8 @@ from lifecycle_msgs.msg import Transition
 from node_support.fixtures import QUICK, Scene
 from node_support.process import NodeProcess
 from node_support.robot import EXTRAS, Robot
+from node_support.two_cameras import COLOR_FRAME, DEPTH_FRAME, millimetres, two_cameras
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool
 
 from qwen_seg_ros.action import FindGraspTargets
@@ -170,6 +172,46 @@ def test_without_transform_the_result_stays_in_the_camera_frame(robot: Robot, sc
     assert objects.status.code == Status.NO_TRANSFORM and "world <- camera" in objects.status.message
     assert objects.header.frame_id == grasps.header.frame_id == "camera" and objects.objects and grasps.targets
     assert robot.set_parameter("target_frame", "")[0]
+
+
+def test_depth_of_another_camera_is_registered_by_tf(blind: Robot, scene: Scene) -> None:
+    """The same objects as with registered depth; diagnostics say what was done and what it took."""
+    messages = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not on PyPI: runs in a ROS 2 workspace only")
+    rig, latched = two_cameras(3, ["box", "ball"]), QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    wanted = blind.segment("things", shot=rig.shot(depth=millimetres(rig.color), depth_frame_id=COLOR_FRAME))
+    broadcaster = blind.node.create_publisher(messages.TFMessage, "/tf_static", latched)
+    broadcaster.publish(messages.TFMessage(transforms=[rig.link()]))
+    blind.restart()
+    blind.spin_until(lambda: broadcaster.get_subscription_count(), rig.shot())
+    found = blind.segment("things", shot=rig.shot())
+    assert (found.segments.status.code, found.segments.status.message) == (Status.OK, wanted.segments.status.message)
+    for item, other in zip(found.objects.objects, wanted.objects.objects, strict=True):
+        here, there = ([p.x, p.y, p.z] for p in (item.pose.position, other.pose.position))
+        np.testing.assert_allclose(here, there, atol=0.003)
+    values = blind.diagnostics(lambda report: "last register ms" in report, rig.shot())
+    assert values["depth"] == f"registered from {DEPTH_FRAME} to {COLOR_FRAME}"
+    blind.node.destroy_publisher(broadcaster)
+
+
+def test_depth_of_another_camera_without_transform_leaves_the_masks(blind: Robot, scene: Scene) -> None:
+    shot = two_cameras(3, ["box", "ball"]).shot(depth_frame_id="lost")
+    segments, objects, _ = blind.answer_set("the box", shot)
+    assert segments.status.code == Status.NO_DEPTH and segments.segments and not objects.objects
+    for words in (f"no transform {COLOR_FRAME} <- lost", "static_transform_publisher", "depth_registration"):
+        assert words in segments.status.message
+    assert blind.diagnostics(lambda report: report["depth"] == "left out", shot)
+
+
+def test_depth_of_an_unknown_camera_is_used_with_a_warning_until_declared(blind: Robot, scene: Scene) -> None:
+    shot = scene.shot(depth_frame_id="unknown")
+    segments, objects, _ = blind.answer_set("the box", shot)
+    assert segments.status.code == Status.OK and objects.objects
+    assert "'unknown'" in segments.status.message and "depth_registration to never" in segments.status.message
+    assert blind.set_parameter("depth_registration", "never")[0]
+    segments, objects, _ = blind.answer_set("the box", shot)
+    assert (segments.status.code, segments.status.message) == (Status.OK, "") and objects.objects
+    assert blind.diagnostics(lambda report: report["depth"] == "as published", shot)
+    assert blind.set_parameter("depth_registration", "auto")[0]
 
 
 def test_lifecycle_round_trip(robot: Robot, scene: Scene) -> None:

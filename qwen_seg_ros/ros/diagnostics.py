@@ -10,7 +10,7 @@ _SILENT_S = 2.0
 
 
 def diagnostic_array(node: Node, state: str, frames: FrameSource | None, worker: Worker | None) -> DiagnosticArray:
-    level, message = _verdict(state, frames)
+    level, message = _verdict(state, frames, worker)
     status = DiagnosticStatus(level=level, name=f"{node.get_fully_qualified_name().lstrip('/')}: segmentation", message=message)
     status.values = [KeyValue(key=key, value=str(value)) for key, value in _values(frames, worker).items()]
     array = DiagnosticArray(status=[status])
@@ -18,7 +18,7 @@ def diagnostic_array(node: Node, state: str, frames: FrameSource | None, worker:
     return array
 
 
-def _verdict(state: str, frames: FrameSource | None) -> tuple[bytes, str]:
+def _verdict(state: str, frames: FrameSource | None, worker: Worker | None) -> tuple[bytes, str]:
     if state != "active" or frames is None:
         return DiagnosticStatus.WARN, f"the node is {state}"
     silent_s = frames.seconds_since_image()
@@ -28,6 +28,8 @@ def _verdict(state: str, frames: FrameSource | None) -> tuple[bytes, str]:
         return DiagnosticStatus.WARN, f"no image for {silent_s:.0f} s"
     if not frames.counters.pairs:
         return DiagnosticStatus.WARN, f"no 3-D results: {frames.missing()}"
+    if worker is not None and worker.depth_note:
+        return DiagnosticStatus.WARN, worker.depth_note
     return DiagnosticStatus.OK, "running"
 
 
@@ -36,7 +38,7 @@ def _values(frames: FrameSource | None, worker: Worker | None) -> dict[str, obje
     if frames is not None:
         values |= vars(frames.counters)
     if worker is not None:
-        values |= {"waiting": worker.waiting(), "enabled": worker.enabled}
+        values |= {"waiting": worker.waiting(), "enabled": worker.enabled, "depth": worker.depth_how}
         values |= {f"answered {code.name}": count for code, count in worker.answered.items() if count}
         values |= {f"last {stage} ms": f"{spent:.0f}" for stage, spent in worker.last_ms.items()}
     return values

@@ -1,26 +1,22 @@
 """The newest synchronised view of the camera: a one-slot mailbox between the subscriptions and the worker.
 
 Callbacks only store messages; pixels are decoded by the worker when it takes a frame. Colour and depth are paired by stamp;
-camera_info is kept per frame_id and needs no pairing. Frames that nobody took are replaced, never queued, and counted.
+camera_infos are kept per frame_id and need no pairing. Frames that nobody took are replaced, never queued, and counted.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, Image
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.ros.messages_in import (
-    camera_from_info,
-    depth_from_image,
-    rgb_from_image,
-    stamp_ns,
-)
+from qwen_seg_ros.geometry.arrays import DepthImage
+from qwen_seg_ros.ros.messages_in import camera_from_info, rgb_from_image, stamp_ns
 from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner
@@ -34,6 +30,7 @@ class Counters:
     images: int = 0
     depths: int = 0
     infos: int = 0
+    depth_infos: int = 0
     pairs: int = 0
     dropped: int = 0
     time_jumps: int = 0
@@ -41,11 +38,15 @@ class Counters:
 
 @dataclass(frozen=True)
 class View:
-    """Messages of one moment. depth or info None = there was none; `note` says why. arrived_s: monotonic clock."""
+    """Messages of one moment. depth, info, depth_info None = there was none; arrived_s: monotonic clock.
+
+    note: why there is no depth, or no calibration for depth of a frame of its own.
+    """
 
     image: Image
     depth: Image | None
     info: CameraInfo | None
+    depth_info: CameraInfo | None
     arrived_s: float
     note: str = ""
 
@@ -53,17 +54,29 @@ class View:
     def stamp(self) -> int:
         return stamp_ns(self.image.header.stamp)
 
-    def frame(self, rectified: bool) -> Frame:
-        """Decode. Raises InvalidInputError where an image, its size or the calibration cannot be used."""
+    @property
+    def other_frame(self) -> bool:
+        """The depth image names another frame than the colour image."""
+        return self.depth is not None and not same_frame(self.image, self.depth)
+
+    def shows_the_same(self, other: "View") -> bool:
+        return self.image is other.image and self.depth is other.depth
+
+    def frame(self, depth_m: DepthImage | None, rectified: bool) -> Frame:
+        """Decode, with depth of the colour image. Raises InvalidInputError where image, sizes or calibration cannot be used."""
         camera = camera_from_info(self.info, rectified) if self.info is not None else None
-        depth = depth_from_image(self.depth) if self.depth is not None else None
         rgb = rgb_from_image(self.image)
-        if depth is not None and depth.shape != rgb.shape[:2]:
+        if depth_m is not None and depth_m.shape != rgb.shape[:2]:
             raise InvalidInputError(
-                f"depth image is {depth.shape[1]}x{depth.shape[0]}, colour image {rgb.shape[1]}x{rgb.shape[0]}; "
+                f"depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, colour image {rgb.shape[1]}x{rgb.shape[0]}; "
                 "subscribe to the depth that is registered to the colour image (aligned_depth_to_color, depth_registered)"
             )
-        return Frame(rgb, depth, camera, None, self.image.header.frame_id, self.stamp)
+        return Frame(rgb, depth_m, camera, None, self.image.header.frame_id, self.stamp)
+
+
+def same_frame(image: Image, depth: Image) -> bool:
+    """By name; a depth image that names no frame is taken for one of the colour image's."""
+    return depth.header.frame_id.lstrip("/") in ("", image.header.frame_id.lstrip("/"))
 
 
 @dataclass
@@ -72,27 +85,30 @@ class _Stream:
 
     messages: deque[tuple[float, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     newest_ns: int = -1
+    began_s: float = float("inf")  # arrival of the first message
 
     def put(self, msg: Any) -> None:
         self.newest_ns = stamp_ns(msg.header.stamp)
+        self.began_s = min(self.began_s, time.monotonic())
         self.messages.append((time.monotonic(), msg))
 
     def clear(self) -> None:
         self.messages.clear()
-        self.newest_ns = -1
+        self.newest_ns, self.began_s = -1, float("inf")
 
 
 class FrameSource:
     """Fed by subscriptions on one thread, asked by the worker on another."""
 
     def __init__(self, topics: dict[str, str], settings: Callable[[], NodeSettings]) -> None:
-        """`topics`: resolved names under the keys image, depth, camera_info, for messages to the user."""
+        """`topics`: resolved names under the keys image, depth, camera_info, depth_camera_info, for messages to the user."""
         self._settings = settings
         self.counters = Counters()
         self._topics = topics
         self._changed = threading.Condition()
         self._colour, self._depth = _Stream(), _Stream()
         self._infos: dict[str, CameraInfo] = {}
+        self._depth_infos: dict[str, CameraInfo] = {}
         self._pair: tuple[float, Image, Image] | None = None  # arrival of the colour image, colour, depth
         self._taken: Image | None = None
         self._lonely_since: float | None = None  # arrival of the first colour image after the last pair
@@ -111,6 +127,12 @@ class FrameSource:
         with self._changed:
             self.counters.infos += 1
             self._infos[msg.header.frame_id] = msg
+            self._changed.notify_all()
+
+    def on_depth_info(self, msg: CameraInfo) -> None:
+        with self._changed:
+            self.counters.depth_infos += 1
+            self._depth_infos[msg.header.frame_id] = msg
             self._changed.notify_all()
 
     def clear(self) -> None:
@@ -157,6 +179,12 @@ class FrameSource:
                 where = f"for frame {frame_id!r} on {topics['camera_info']}{others}"
                 return f"no camera_info {where}; {arrived}, {count.pairs} pairs matched"
             return f"no whole frame yet; {arrived}; {self._pairing()}"
+
+    def other_depth_frame(self) -> bool:
+        """The newest depth image names another frame than the newest colour image."""
+        with self._changed:
+            newest = [stream.messages[-1][1] for stream in (self._colour, self._depth) if stream.messages]
+            return len(newest) == 2 and not same_frame(*newest)
 
     def seconds_since_image(self) -> float | None:
         with self._changed:
@@ -215,7 +243,17 @@ class FrameSource:
         info = self._infos.get(image.header.frame_id)
         if info is None and self._depth.messages:
             return None  # a depth camera without calibration is a wiring error, not a colour camera
-        return View(image, depth, info, arrived, note)
+        depth_frame_id = depth.header.frame_id if depth is not None else ""
+        view = View(image, depth, info, self._depth_infos.get(depth_frame_id), arrived, note)
+        if not view.other_frame or view.depth_info is not None:
+            return view
+        if self._age(self._depth.began_s) < self._settings().depth_grace_s:
+            return None  # the calibration may come a moment after the first image
+        return replace(view, note=self._no_depth_info(depth_frame_id))
+
+    def _no_depth_info(self, frame_id: str) -> str:
+        others = f" (only for {', '.join(map(repr, self._depth_infos))})" if self._depth_infos else ""
+        return f"no camera_info for the depth frame {frame_id!r} on {self._topics['depth_camera_info']}{others}"
 
     def _pairing(self) -> str:
         """How depth and colour fit, for messages: called with the lock held."""

@@ -55,23 +55,23 @@ def depth_from_image(msg: Image) -> DepthImage:
     return depth
 
 
-def camera_from_info(msg: CameraInfo, rectified: bool = False) -> Camera:
+def camera_from_info(msg: CameraInfo, rectified: bool = False, topic: str = "camera_info") -> Camera:
     """CameraInfo -> Camera of the image as it is published: K and D, or P without D for rectified images.
 
-    Binning and the region of interest are applied as sensor_msgs/CameraInfo defines them.
+    Binning and the region of interest are applied as sensor_msgs/CameraInfo defines them. topic: for messages to the user.
 
     Raises:
         InvalidInputError: for an uncalibrated camera (K all zero) or an unknown distortion model.
     """
     if msg.distortion_model not in _FISHEYE | _PINHOLE:
         raise InvalidInputError(
-            f"camera_info has the distortion model {msg.distortion_model!r}; known are "
-            f"{', '.join(sorted(_PINHOLE - {''}))} and equidistant, or publish rectified images and set image_is_rectified"
+            f"{topic} has the distortion model {msg.distortion_model!r}; known are {', '.join(sorted(_PINHOLE - {''}))} "
+            "and equidistant, or publish rectified images and set image_is_rectified (of depth: depth_is_rectified)"
         )
     matrix = np.array(msg.p, np.float64).reshape(3, 4) if rectified else np.array(msg.k, np.float64).reshape(3, 3)
     if not matrix[0, 0] > 0:
         raise InvalidInputError(
-            f"camera_info is not calibrated: {'P' if rectified else 'K'}[0] is {matrix[0, 0]:g} for a "
+            f"{topic} is not calibrated: {'P' if rectified else 'K'}[0] is {matrix[0, 0]:g} for a "
             f"{msg.width}x{msg.height} image; calibrate the camera or load its calibration in the driver"
         )
     distortion = () if rectified else tuple(float(d) for d in msg.d)

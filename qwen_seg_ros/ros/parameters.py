@@ -43,6 +43,11 @@ class NodeSettings:
     deadline_s: float = setting(30.0, "Longest time from instruction to answer; 0 = no limit", 0.0, 3600.0)
     queue_size: int = setting(4, "Instructions that may wait; further ones are answered BUSY", 1, 100)
     image_is_rectified: bool = setting(False, "The images are rectified: use P of camera_info and no distortion")
+    # No choice may be "off": YAML reads it as false.
+    depth_registration: str = setting(
+        "auto", "auto: depth of another frame than the colour image's is registered to it by depth_camera_info and TF; "
+        "never: depth is registered already, whatever its frame is called", choices=("auto", "never"))
+    depth_is_rectified: bool = setting(False, "Depth to register is rectified: use P of depth_camera_info and no distortion")
 
     def __post_init__(self) -> None:
         check(self)

@@ -49,7 +49,7 @@ class SegmentationNode(LifecycleNode):
         self._worker: Worker | None = None
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
-        topics = {name: self.resolve_topic_name(name) for name in ("image", "depth", "camera_info")}
+        topics = {name: self.resolve_topic_name(name) for name in ("image", "depth", "camera_info", "depth_camera_info")}
         self._frames = FrameSource(topics, lambda: self.parameters.node_settings)
         self._offer_services()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -113,8 +113,9 @@ class SegmentationNode(LifecycleNode):
         )
         self._worker.start()
         self._subscribe(Image, "image", self._frames.on_image, qos_profile_sensor_data)
-        self._subscribe(Image, "depth", self._frames.on_depth, qos_profile_sensor_data)
+        self._subscribe(Image, "depth", self._on_depth, qos_profile_sensor_data)
         self._subscribe(CameraInfo, "camera_info", self._frames.on_info, qos_profile_sensor_data)
+        self._subscribe(CameraInfo, "depth_camera_info", self._frames.on_depth_info, qos_profile_sensor_data)
         self._subscribe(String, "instruction", self._on_instruction, QoSProfile(depth=10))
 
     def _deactivate(self) -> None:
@@ -132,7 +133,11 @@ class SegmentationNode(LifecycleNode):
             self._results.close()
         self._results, self._pipeline = None, None
 
-    # Requests
+    # Messages and requests
+
+    def _on_depth(self, msg: Image) -> None:
+        self._frames.on_depth(msg)
+        self._listen_to_transforms()
 
     def _on_instruction(self, msg: String) -> None:
         assert self._worker is not None  # the subscription lives only while the worker does
@@ -204,14 +209,17 @@ class SegmentationNode(LifecycleNode):
         self._inputs.append(self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options))
 
     def _listen_to_transforms(self) -> None:
-        """Only with a target frame: on a busy robot /tf alone costs a good part of a core."""
+        """Only when there is something to ask: on a busy robot /tf alone costs a good part of a core."""
         settings = self.parameters.node_settings
-        if settings.target_frame and self._transforms is None:
+        if self._transforms is None and (settings.target_frame or self._registers_depth()):
             self._transforms = transform_source(self, settings.transform_tolerance_s)
+
+    def _registers_depth(self) -> bool:
+        return self.parameters.node_settings.depth_registration == "auto" and self._frames.other_depth_frame()
 
     def _transform_source(self) -> TransformSource:
         if self._transforms is None:
-            return NoSource("the node does not listen to transforms yet; target_frame was set less than a second ago")
+            return NoSource("the node began to listen to transforms less than a second ago; ask again")
         return self._transforms
 
     def _now_ns(self) -> int:

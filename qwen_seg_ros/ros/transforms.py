@@ -62,7 +62,7 @@ class Tf2Source:
 
 
 class NoSource:
-    def __init__(self, reason: str = "tf2_ros is not installed; install it or leave target_frame empty") -> None:
+    def __init__(self, reason: str = "tf2_ros is not installed; install it") -> None:
         self._reason = reason
 
     def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:
@@ -101,6 +101,17 @@ class TransformBuffer:
             raise LookupError(f"no path from {source!r} to {target!r} at the image's stamp; frames with a parent: {known}")
         return inverse(to_target[common]) @ to_source[common]
 
+    def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:
+        """`find` until `timeout_s` is over: what a `TransformSource` does."""
+        ends = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.find(target, source, stamp)
+            except LookupError:
+                if time.monotonic() >= ends:
+                    raise
+            time.sleep(0.01)
+
     def _chain(self, frame: str, stamp: int) -> dict[str, Matrix4]:
         """ancestor -> ancestor_from_frame, from the frame itself up to the root."""
         chain = {frame: np.eye(4)}
@@ -117,30 +128,20 @@ class TransformBuffer:
         return (nearest[1], nearest[2]) if nearest and abs(nearest[0] - stamp) <= self._tolerance_ns else None
 
 
-class TopicSource:
-    """`TransformBuffer` fed from /tf_static and /tf."""
+class TopicSource(TransformBuffer):
+    """Fed from /tf_static and /tf."""
 
     def __init__(self, node: Node, tolerance_s: float) -> None:
         from tf2_msgs.msg import TFMessage
 
-        self.buffer = TransformBuffer(tolerance_s)
+        super().__init__(tolerance_s)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(TFMessage, "/tf_static", lambda msg: self._add(msg, True), latched)
-        node.create_subscription(TFMessage, "/tf", lambda msg: self._add(msg, False), 100)
+        node.create_subscription(TFMessage, "/tf_static", lambda msg: self._add_all(msg, True), latched)
+        node.create_subscription(TFMessage, "/tf", lambda msg: self._add_all(msg, False), 100)
 
-    def _add(self, msg: Any, static: bool) -> None:
+    def _add_all(self, msg: Any, static: bool) -> None:
         for stamped in msg.transforms:
             try:
-                self.buffer.add(stamped, static)
+                self.add(stamped, static)
             except ValueError:  # a zero or NaN quaternion: tf2 ignores such a transform too
                 continue
-
-    def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:
-        ends = time.monotonic() + timeout_s
-        while True:
-            try:
-                return self.buffer.find(target, source, stamp)
-            except LookupError:
-                if time.monotonic() >= ends:
-                    raise
-            time.sleep(0.01)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from qwen_seg_ros.errors import InvalidInputError, OutOfMemoryError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.pipeline import Pipeline, PipelineResult
+from qwen_seg_ros.ros.depth_reader import AS_PUBLISHED, DepthReader, ReadDepth
 from qwen_seg_ros.ros.frame_source import FrameSource, View
 from qwen_seg_ros.ros.messages_out import printable
 from qwen_seg_ros.ros.parameters import Parameters
@@ -21,6 +22,7 @@ from qwen_seg_ros.ros.transforms import TransformSource
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.status import Status, StatusCode
 
+_IN_3D = (StatusCode.OK, StatusCode.NO_TRANSFORM, StatusCode.NO_DEPTH)  # depth mattered for the answer
 _POLL_S = 0.2  # how often an idle worker looks whether mode or settings changed
 
 
@@ -47,13 +49,15 @@ class Worker:
     ) -> None:
         self.answered = dict.fromkeys(StatusCode, 0)
         self.last_ms: dict[str, float] = {}
+        self.depth_how, self.depth_note = AS_PUBLISHED, ""  # of the last depth image
         self.enabled = True
         self._pipeline, self._parameters, self._frames, self._transforms = pipeline, parameters, frames, transforms
         self._deliver, self._now_ns, self._log = deliver, now_ns, log
         self._queue = RequestQueue()
         self._standing: Request | None = None  # continuous mode: the instruction applied to every new frame
         self._last_code = StatusCode.OK
-        self._encoded: tuple[Any, Any] | None = None  # image message and what the segmenter made of it
+        self._depth = DepthReader(transforms)
+        self._encoded: tuple[View, str, Any] | None = None  # of which view and depth, and what the segmenter made of it
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -126,9 +130,10 @@ class Worker:
             self._standing = request
         view = find_view(request)
         request.seen = (view.stamp, view.image.header.frame_id)
-        frame, problem = self._located(view.frame(self._parameters.node_settings.image_is_rectified))
-        result = self._run_pipeline(view, frame, instruction, request)
-        status = self._explained(request, result.status, view, problem)
+        depth = self._read_depth(view)
+        frame, problem = self._located(view.frame(depth.depth_m, self._parameters.node_settings.image_is_rectified))
+        result = self._run_pipeline(view, depth, frame, instruction, request)
+        status = self._explained(request, result.status, depth.note, problem)
         return Answer(
             instruction.text, status.code, status.message, frame.stamp_ns, frame.frame_id, frame, result,
             result_frame=self._parameters.node_settings.target_frame if result.in_base else frame.frame_id,
@@ -142,6 +147,17 @@ class Worker:
             raise Refused(StatusCode.NO_FRAME, self._frames.missing())
         return view
 
+    def _read_depth(self, view: View) -> ReadDepth:
+        """Depth in the colour image's pixels; when the way to it changes, the log says so."""
+        depth = self._depth.read(view, self._parameters.node_settings)
+        if view.depth is not None and (depth.how, depth.note) != (self.depth_how, self.depth_note):
+            self.depth_how, self.depth_note = depth.how, depth.note
+            if depth.note:
+                self._log.warning(f"depth {depth.how}: {depth.note}")
+            else:
+                self._log.info(f"depth {depth.how}")
+        return depth
+
     def _located(self, frame: Frame) -> tuple[Frame, str]:
         """The frame with the camera's pose at the image's stamp; a missing transform is told, not fatal."""
         settings = self._parameters.node_settings
@@ -153,18 +169,20 @@ class Worker:
             return frame, f"no transform {settings.target_frame} <- {frame.frame_id}: {error}; results are in the camera frame"
         return replace(frame, base_from_camera=pose), ""
 
-    def _run_pipeline(self, view: View, frame: Frame, instruction: Instruction, request: Request) -> PipelineResult:
+    def _run_pipeline(
+        self, view: View, depth: ReadDepth, frame: Frame, instruction: Instruction, request: Request
+    ) -> PipelineResult:
         """Looking at an image is the dear part: instructions on the same image share it."""
-        pipeline, spent_ms = self._tuned_pipeline(), {}
-        if self._encoded is None or self._encoded[0] is not view.image:
+        pipeline, spent_ms = self._tuned_pipeline(), dict(depth.spent_ms)
+        if self._encoded is None or not self._encoded[0].shows_the_same(view) or self._encoded[1] != depth.how:
             self._raise_given_up(request)
             request.on_stage("encode")
             started = time.perf_counter()
             self._encoded = None  # free the last one before making the next
-            self._encoded = (view.image, pipeline.encode(frame))
+            self._encoded = (view, depth.how, pipeline.encode(frame))
             spent_ms["encode"] = (time.perf_counter() - started) * 1e3
         stop = partial(self._given_up, request)
-        result = pipeline.run_encoded(frame, self._encoded[1], instruction, request.plan_grasps, request.on_stage, stop)
+        result = pipeline.run_encoded(frame, self._encoded[2], instruction, request.plan_grasps, request.on_stage, stop)
         self.last_ms = spent_ms | result.stage_ms
         return result
 
@@ -175,14 +193,14 @@ class Worker:
             self._pipeline = Pipeline(settings, self._pipeline.segmenter.with_settings(settings.segmentation))
         return self._pipeline
 
-    def _explained(self, request: Request, status: Status, view: View, problem: str) -> Status:
-        """Add what the pipeline cannot know: who stopped it, why depth is missing, why there is no transform."""
+    def _explained(self, request: Request, status: Status, depth_note: str, problem: str) -> Status:
+        """Add what the pipeline cannot know: who stopped it, what is wrong with depth, why there is no transform."""
         if status.code == StatusCode.DEADLINE:
             return self._why_given_up(request) or status
-        if status.code == StatusCode.NO_DEPTH and view.note:
-            return Status(status.code, f"{status.message}; {view.note}")
         if status.code == StatusCode.OK and problem:
-            return Status(StatusCode.NO_TRANSFORM, problem)
+            status = Status(StatusCode.NO_TRANSFORM, problem)
+        if status.code in _IN_3D and depth_note:
+            return Status(status.code, "; ".join(filter(None, (status.message, depth_note))))
         return status
 
     def _given_up(self, request: Request) -> bool:

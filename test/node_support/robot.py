@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
@@ -37,7 +38,10 @@ PATIENCE_S = 30.0  # for anything that must happen; a loaded machine is slow
 
 @dataclass(frozen=True)
 class Shot:
-    """What the camera publishes at one moment; None leaves a topic silent. depth_offset_s moves the depth's stamp."""
+    """What the camera publishes at one moment; None leaves a topic silent. depth_offset_s moves the depth's stamp.
+
+    depth_frame_id, depth_camera: of a depth camera of its own.
+    """
 
     rgb: NDArray | None
     depth: NDArray | None
@@ -47,6 +51,13 @@ class Shot:
     depth_encoding: str = "16UC1"
     depth_offset_s: float = 0.0
     calibrated: bool = True
+    depth_frame_id: str | None = None
+    depth_camera: Camera | None = None
+    depth_calibrated: bool = True
+
+    @property
+    def depth_frame(self) -> str:
+        return self.frame_id if self.depth_frame_id is None else self.depth_frame_id
 
     @classmethod
     def of(cls, frame: Frame, **changes: Any) -> "Shot":
@@ -86,7 +97,8 @@ class Robot:
         self.heard: dict[str, list[Any]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
         self._image, self._depth = (self.node.create_publisher(Image, t, qos_profile_sensor_data) for t in ("image", "depth"))
-        self._info = self.node.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        infos = ("camera_info", "depth_camera_info")
+        self._info, self._depth_info = (self.node.create_publisher(CameraInfo, t, qos_profile_sensor_data) for t in infos)
         self._instruction = self.node.create_publisher(String, "instruction", 10)
         for topic, kind in ANSWER_SET.items():
             self.listen(topic, kind)
@@ -117,8 +129,12 @@ class Robot:
         stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
         if shot.camera is not None:
             self._info.publish(stamped(camera_info(shot.camera, shot.calibrated), shot.frame_id, stamp_ns))
+        if shot.depth_camera is not None:
+            depth_info = camera_info(shot.depth_camera, shot.depth_calibrated)
+            self._depth_info.publish(stamped(depth_info, shot.depth_frame, stamp_ns))
         if shot.depth is not None:
-            self._depth.publish(image(shot.depth, shot.depth_encoding, shot.frame_id, stamp_ns + int(shot.depth_offset_s * 1e9)))
+            depth_ns = stamp_ns + int(shot.depth_offset_s * 1e9)
+            self._depth.publish(image(shot.depth, shot.depth_encoding, shot.depth_frame, depth_ns))
         if shot.rgb is not None:
             self._image.publish(image(shot.rgb, shot.encoding, shot.frame_id, stamp_ns))
 
@@ -127,7 +143,7 @@ class Robot:
 
     def connected(self) -> bool:
         """The node has its subscriptions up and the robot hears it."""
-        ours = (self._image, self._depth, self._info, self._instruction)
+        ours = (self._image, self._depth, self._info, self._depth_info, self._instruction)
         theirs = [self.node.count_publishers(f"{self.target}/{topic}") for topic in ANSWER_SET]
         return all(p.get_subscription_count() for p in ours) and all(theirs)
 
@@ -159,6 +175,18 @@ class Robot:
 
     def segment(self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None) -> Segment.Response:
         return self.call(Segment, "segment", Segment.Request(instruction=instruction, plan_grasps=plan_grasps), shot)
+
+    def diagnostics(self, wanted: Callable[[dict[str, str]], bool], shot: Shot | None = None) -> dict[str, str]:
+        """The values of the first report from now on that is as wanted."""
+        reports: list[dict[str, str]] = []
+
+        def hear(msg: DiagnosticArray) -> None:
+            reports.extend({value.key: value.value for value in status.values} for status in msg.status)
+
+        heard = self.node.create_subscription(DiagnosticArray, "/diagnostics", hear, 10)
+        found = self.spin_until(lambda: next(filter(wanted, reports), None), shot)
+        self.node.destroy_subscription(heard)
+        return found
 
     def play(self, shot: Shot, first_ns: int, seconds: float) -> None:
         """A camera or a bag whose clock begins at `first_ns`."""
