@@ -167,6 +167,16 @@ def test_bad_depth_is_refused_in_words(rig: TwoCameras, changes: dict[str, Any],
         read(rig.shot(**changes), rig.link())
 
 
+@pytest.mark.parametrize(("model", "coefficients"), [("plumb_bob", [0.1, 0.2, 0.3]), ("equidistant", [0.1] * 5)])
+@pytest.mark.parametrize("which", ["depth_camera_info", "camera_info"])
+def test_a_wrong_number_of_coefficients_is_refused(rig: TwoCameras, which: str, model: str, coefficients: list[float]) -> None:
+    view = published(rig.shot())
+    info = view.depth_info if which == "depth_camera_info" else view.info
+    info.distortion_model, info.d = model, coefficients
+    with pytest.raises(InvalidInputError, match=f"^{which} has {len(coefficients)} coefficients D .*'{model}'; it has 4"):
+        reader(rig.link()).read(view, SETTINGS)
+
+
 def test_a_transform_that_looks_away_is_told(rig: TwoCameras) -> None:
     depth = read(rig.shot(), rig.link(transform(np.eye(3), np.array([0.0, 0.0, -9.0]))))
     assert not np.isfinite(depth.depth_m).any() and "check depth_camera_info and the transform" in depth.note

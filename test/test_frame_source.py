@@ -121,6 +121,18 @@ def test_a_camera_info_of_another_frame_does_not_count() -> None:
     assert "no camera_info for frame 'other' on /camera_info (only for 'cam')" in frames.missing()
 
 
+def test_depth_of_another_frame_waits_for_its_calibration() -> None:
+    frames = source(depth_grace_s=60.0)
+    frames.on_image(image(1.0))
+    frames.on_depth(image(1.0, "depth_cam"))
+    assert frames.other_depth_frame() and now(frames) is None
+    frames.on_depth_info(CameraInfo(header=header(0, "depth_cam")))
+    view = now(frames)
+    assert view is not None and view.other_frame and view.note == ""
+    assert view.depth_info is not None and view.depth_info.header.frame_id == "depth_cam"
+    assert frames.counters.depth_infos == 1
+
+
 def link(parent: str, child: str, pose: np.ndarray, stamp_s: float = 0.0) -> TransformStamped:
     msg = TransformStamped(header=header(round(stamp_s * SECOND), parent), child_frame_id=child)
     msg.transform.rotation = pose_message(pose).orientation

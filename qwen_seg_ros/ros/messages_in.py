@@ -15,6 +15,7 @@ from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS, pixels_of
 _DEPTH: dict[str, np.dtype] = {"16UC1": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
 _FISHEYE = {"equidistant", "fisheye"}
 _PINHOLE = {"plumb_bob", "rational_polynomial", "thin_prism", ""}
+_COEFFICIENTS = {False: (4, 5, 8, 12, 14), True: (4,)}  # how many OpenCV takes, by whether it is a fisheye
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -61,7 +62,7 @@ def camera_from_info(msg: CameraInfo, rectified: bool = False, topic: str = "cam
     Binning and the region of interest are applied as sensor_msgs/CameraInfo defines them. topic: for messages to the user.
 
     Raises:
-        InvalidInputError: for an uncalibrated camera (K all zero) or an unknown distortion model.
+        InvalidInputError: for an uncalibrated camera (K all zero), an unknown distortion model or a wrong number of coefficients.
     """
     if msg.distortion_model not in _FISHEYE | _PINHOLE:
         raise InvalidInputError(
@@ -75,6 +76,12 @@ def camera_from_info(msg: CameraInfo, rectified: bool = False, topic: str = "cam
             f"{msg.width}x{msg.height} image; calibrate the camera or load its calibration in the driver"
         )
     distortion = () if rectified else tuple(float(d) for d in msg.d)
+    allowed = _COEFFICIENTS[msg.distortion_model in _FISHEYE]
+    if any(distortion) and len(distortion) not in allowed:
+        raise InvalidInputError(
+            f"{topic} has {len(distortion)} coefficients D for the distortion model {msg.distortion_model!r}; "
+            f"it has {' or '.join(map(str, allowed))}"
+        )
     return _cropped_and_binned(msg, matrix, distortion, msg.distortion_model in _FISHEYE)
 
 
