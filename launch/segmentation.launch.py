@@ -3,6 +3,9 @@
 With a RealSense camera, for example:
     ros2 launch qwen_seg_ros segmentation.launch.py image:=/camera/camera/color/image_raw \
         depth:=/camera/camera/aligned_depth_to_color/image_raw camera_info:=/camera/camera/color/camera_info
+
+Depth as the depth camera sees it works too, with its calibration and TF (docs/unregistered_depth.md):
+        depth:=/camera/camera/depth/image_rect_raw depth_camera_info:=/camera/camera/depth/camera_info
 """
 
 from pathlib import Path
@@ -16,8 +19,9 @@ PARAMS_FILE = Path(__file__).resolve().parents[1] / "config" / "tabletop.yaml"
 
 TOPICS = {
     "image": "Colour images (sensor_msgs/Image)",
-    "depth": "Depth registered to the colour images (sensor_msgs/Image, 16UC1 millimetres or 32FC1 metres)",
+    "depth": "Depth, best registered to the colour images (sensor_msgs/Image, 16UC1 millimetres or 32FC1 metres)",
     "camera_info": "Calibration of the colour camera (sensor_msgs/CameraInfo)",
+    "depth_camera_info": "Calibration of the depth camera, only for depth that is not registered (sensor_msgs/CameraInfo)",
     "instruction": "What to find, in plain words (std_msgs/String)",
 }
 PARAMETERS = {  # argument -> parameter, description, type; the params_file holds where the argument is left empty
@@ -25,6 +29,7 @@ PARAMETERS = {  # argument -> parameter, description, type; the params_file hold
     "device": ("segmentation.device", "Where the network runs: auto, cpu or cuda", str),
     "mode": ("mode", "on_instruction or continuous", str),
     "target_frame": ("target_frame", "Frame of the 3-D results, for example base_link", str),
+    "depth_registration": ("depth_registration", "auto, or never: depth is registered, whatever its frame is called", str),
     "autostart": ("autostart", "true: configure and activate at start; false: wait for a lifecycle manager", bool),
     "use_sim_time": ("use_sim_time", "true: take the time from /clock, for simulation and bags", bool),
 }

@@ -112,7 +112,7 @@ class SegmentationNode(LifecycleNode):
             self._pipeline, self.parameters, self._frames, self._transform_source, self._deliver, self._now_ns, self.get_logger()
         )
         self._worker.start()
-        self._subscribe(Image, "image", self._frames.on_image, qos_profile_sensor_data)
+        self._subscribe(Image, "image", self._on_image, qos_profile_sensor_data)
         self._subscribe(Image, "depth", self._on_depth, qos_profile_sensor_data)
         self._subscribe(CameraInfo, "camera_info", self._frames.on_info, qos_profile_sensor_data)
         self._subscribe(CameraInfo, "depth_camera_info", self._frames.on_depth_info, qos_profile_sensor_data)
@@ -134,6 +134,10 @@ class SegmentationNode(LifecycleNode):
         self._results, self._pipeline = None, None
 
     # Messages and requests
+
+    def _on_image(self, msg: Image) -> None:
+        self._frames.on_image(msg)
+        self._listen_to_transforms()
 
     def _on_depth(self, msg: Image) -> None:
         self._frames.on_depth(msg)
