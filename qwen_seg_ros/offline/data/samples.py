@@ -66,11 +66,11 @@ def augment(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple
 
 def recoloured(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Other light, tint and noise; nothing moves."""
-    x = rgb.astype(np.float32) / 255
-    x = x ** rng.uniform(0.75, 1.3) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3).astype(np.float32)
+    levels = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.3) * rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
+    x = cv2.LUT(np.ascontiguousarray(rgb), levels[None].astype(np.float32))
     if rng.random() < 0.3:
         x = np.asarray(cv2.GaussianBlur(x, (3, 3), rng.uniform(0.3, 1.0)))
-    x = x + rng.normal(0, rng.uniform(0, 0.03), x.shape).astype(np.float32)
+    x = x + rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.03))
     return (x.clip(0, 1) * 255).astype(np.uint8)
 
 

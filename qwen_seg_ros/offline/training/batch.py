@@ -71,6 +71,7 @@ class Batcher:
     ) -> None:
         self.tokenizer, self.processor, self.mask_stride, self.writer = tokenizer, processor, mask_stride, writer
         self.picture, self.helpers = picture, helpers
+        self.known_names: dict[tuple, list[int]] = {}
         ids = tokenizer.convert_tokens_to_ids
         self.image_token, self.mask_token, self.background = ids("<|image_pad|>"), ids(prompts.MASK_TOKEN), tokenizer.pad_token_id
         known = tokenizer.get_added_vocab()
@@ -136,7 +137,7 @@ class Batcher:
         if not self.helpers or not sample.objects:
             nothing = torch.full((cells, 1), self.background)
             return {"words": nothing, "cell_box": torch.full((cells, 4), torch.nan)}
-        names = [sorted({t for form in _word_forms(o) for t in self.tokens(form)}) for o in sample.objects]
+        names = [self._names(o) for o in sample.objects]
         words = np.full((cells, max(len(n) for n in names)), IGNORE, np.int64)
         words[:, 0] = self.background
         box = np.full((cells, 4), np.nan, np.float32)
@@ -151,6 +152,13 @@ class Batcher:
             words[cell, : len(names[item])] = names[item]
             box[cell] = boxes[sample.objects[item].id]
         return {"words": torch.from_numpy(words), "cell_box": torch.from_numpy(box)}
+
+    def _names(self, item: ObjectRecord) -> list[int]:
+        """Tokens of the words that describe an object."""
+        about = (item.name, item.colour, item.category, item.aliases)
+        if about not in self.known_names:
+            self.known_names[about] = sorted({t for form in _word_forms(item) for t in self.tokens(form)})
+        return self.known_names[about]
 
     def _sequence(self, sample: Sample, cover: dict, boxes: dict, rows: int, cols: int) -> dict:
         head, tail = prompts.IMAGE_PREFIX.split("{image}")

@@ -118,11 +118,17 @@ def cell_losses(model: Qwen3VLSegForConditionalGeneration, helpers: Helpers, top
     log_words = F.log_softmax(F.linear(helpers.words(tokens), vocabulary).float(), dim=-1)
     valid = batch.cell_words != IGNORE
     named = log_words.gather(-1, batch.cell_words.clamp(min=0)).masked_fill(~valid, 0).sum(-1) / valid.sum(-1)
-    importance = torch.where(owned, 1.0, 0.1)
+    importance = torch.where(owned, cell_importance(batch.cell_box), 0.1)
     words = -(named * importance).sum() / importance.sum()
     log_bins = F.log_softmax(helpers.corners(tokens)[owned].unflatten(-1, (4, BINS)).float(), dim=-1)
     corners = -(soft_bins(batch.cell_box[owned]) * log_bins).sum(-1).mean() if owned.any() else log_bins.sum()
     return words, corners
+
+
+def cell_importance(boxes: Tensor) -> Tensor:
+    """Boxes (B, M, 4) of the objects that cover image tokens -> (B, M): large objects have many tokens, small ones count too."""
+    tokens = (boxes[..., 2:] - boxes[..., :2]).prod(-1) * boxes.shape[1]
+    return tokens.clamp(min=1).rsqrt()
 
 
 def soft_bins(values: Tensor, spread: float = 0.7) -> Tensor:
