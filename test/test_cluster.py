@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -41,7 +42,8 @@ def test_stored_views_are_the_rendered_ones(folder: Path) -> None:
     assert view.objects == scene.objects and view.camera == scene.camera
     assert (view.ids == scene.ids).all() and (view.base_from_camera == scene.base_from_camera).all()
     assert abs(view.depth_m - scene.depth_m).max() < 5.01e-4
-    assert about(folder / "shard_00001.parquet")["first_seed"] == FIRST + 2
+    made = about(folder / "shard_00001.parquet")
+    assert made["first_seed"] == FIRST + 2 and made["renderer"] == f"mujoco {version('mujoco')}"
 
 
 def test_a_run_that_was_stopped_goes_on_with_what_is_missing(folder: Path, tmp_path: Path) -> None:

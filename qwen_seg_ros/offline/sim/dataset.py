@@ -8,6 +8,7 @@ import multiprocessing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,14 +65,14 @@ class Shard:
 
     @property
     def about(self) -> dict:
-        """What the file says about itself."""
+        """What the file says about itself, the version of its renderer aside."""
         size = list(self.rendering.size)
         return {**asdict(self.rendering), "size": size, "first_seed": self.first_seed, "scenes": self.scenes}
 
     def render(self) -> Iterator[int]:
         """Yields each seed when its arrangement is drawn; the file is there after the last one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with ViewWriter(self.path, self.about) as writer:
+        with ViewWriter(self.path, self.about | {"renderer": f"mujoco {version('mujoco')}"}) as writer:
             for seed in range(self.first_seed, self.first_seed + self.scenes):
                 writer.add(self.rendering.rows(seed))
                 yield seed
@@ -83,9 +84,12 @@ class Shard:
         """
         old = self.path.with_suffix("")  # a folder of what was written before Parquet
         there = {"profile": "simple"} if (old / "done").exists() else about(self.path) if self.path.exists() else None
-        if there is not None and not there.items() <= self.about.items():
+        if there is None:
+            return False
+        there.pop("renderer", None)  # another version goes on in the same folder
+        if not there.items() <= self.about.items():
             raise InvalidInputError(f"{self.path} was made with {there}, asked is {self.about}; use another folder")
-        return there is not None
+        return True
 
 
 def missing_shards(folder: Path, first_seed: int, scenes: int, rendering: Rendering, shard: int = SHARD) -> list[Shard]:
