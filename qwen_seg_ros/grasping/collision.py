@@ -51,21 +51,30 @@ class HeightMap:
 
 
 def undersides(candidates: Candidates, gripper: Gripper, settings: GraspSettings, fingers: bool) -> NDArray[np.float32]:
-    """Sample points (C, K, 3) in the local frame on the lower faces of the fingers, or of the fixed parts."""
+    """Sample points (C, K, 3) in the local frame on the lower faces of the fingers, or of the fixed parts.
+
+    To the fingers belongs the line midway between them: what lies there on the object would be held with it.
+    """
     boxes = gripper.boxes(0.0)
+    boxes = np.array([*boxes[:2], _midway(boxes[0])]) if fingers else boxes[2:]
     step_m = 2 * settings.voxel_m * (FINGER_GROW if fingers else PART_GROW)  # what the grown map leaves no gaps at
-    faces = [_grid(box, step_m) for box in (boxes[:2] if fingers else boxes[2:])]
-    hand = np.concatenate(faces) if faces else np.zeros((0, 3))
-    hand = hand.astype(np.float32)
-    y = np.broadcast_to(hand[:, 1], (len(candidates), len(hand)))
-    if fingers:  # move them apart
-        y = y + np.sign(hand[:, 1]) * candidates.opening_m(gripper, settings)[:, None] / 2
+    faces = [_grid(box, step_m) for box in boxes]
+    hand = np.concatenate([np.zeros((0, 3)), *faces]).astype(np.float32)
+    y: NDArray = np.broadcast_to(hand[:, 1], (len(candidates), len(hand)))
+    if fingers:  # move them apart, each face as a whole
+        side = np.repeat(np.sign(boxes[:, 0, 1]), [len(face) for face in faces]).astype(np.float32)
+        y = y + side * candidates.opening_m(gripper, settings)[:, None] / 2
     points = np.empty((len(candidates), len(hand), 3), np.float32)
     centre, closing, along = candidates.centre_xy, candidates.closing, candidates.along
     for k in range(2):
         points[..., k] = centre[:, None, k] + closing[:, None, k] * y + along[:, None, k] * hand[:, 0]
     points[..., 2] = (candidates.tip_z + gripper.tip_beyond_tcp_m)[:, None] - hand[:, 2]
     return points
+
+
+def _midway(finger: NDArray) -> NDArray[np.float64]:
+    """A finger's box (2, 3) moved to the middle and without thickness."""
+    return finger * np.array([1, 0, 1])
 
 
 def _grid(box: NDArray, step_m: float) -> NDArray[np.float64]:

@@ -57,6 +57,12 @@ class Gripper:
     def finger_length_m(self) -> float:
         return self.palm_above_tcp_m + self.tip_beyond_tcp_m
 
+    @property
+    def length_m(self) -> float:
+        """From the fingertips to the farthest end of the parts behind them."""
+        centres, sizes = self.boxes(0.0).transpose(1, 0, 2)
+        return self.tip_beyond_tcp_m - float((centres - sizes / 2)[:, 2].min())
+
     def boxes(self, opening_m: float) -> NDArray[np.float64]:
         """Centre and full size (K, 2, 3) of both fingers, opened this wide, and of the fixed parts, in the hand frame."""
         side = (opening_m + self.finger_thickness_m) / 2

@@ -33,7 +33,6 @@ from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
 
 MIN_POINTS = 10
 CLEARANCE_VOXELS = 4  # how far around the fingers free space is welcome
-MAX_HEIGHT_M = 0.3  # what floats higher above the object is left to the motion planner
 
 
 def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: GraspSettings,
@@ -48,7 +47,8 @@ def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: G
         message = f"only {len(target.points_m)} points of the object were seen; move the camera nearer"
         return GraspPlan(target.id, target.phrase, (), {}, message)
     body = body_of(target, scene)
-    body = replace(body, keep_out=preferences.keep_out_points(body, 2 * FINGER_GROW * settings.voxel_m))
+    reach_m = _way_m(gripper, settings) + float(np.linalg.norm(body.half_size))
+    body = replace(body, keep_out=preferences.keep_out_points(body, reach_m, 2 * FINGER_GROW * settings.voxel_m))
     rejections: dict[str, Rejections] = {}
     found = []
     for approach in approaches(body, gripper, settings, preferences):
@@ -110,7 +110,7 @@ def _not_fitting(candidates: Candidates, body: Body, gripper: Gripper, settings:
 def _blocked(candidates: Candidates, body: Body, gripper: Gripper, settings: GraspSettings) -> tuple[dict[str, NDArray], NDArray]:
     """Hands that touch something on their way to their place, by reason, and the share of free space around each."""
     tips, palm = (undersides(candidates, gripper, settings, fingers) for fingers in (True, False))
-    limit = body.points[:, 2].max() + MAX_HEIGHT_M
+    limit = body.points[:, 2].max() + _way_m(gripper, settings)
     near = [points[points[:, 2] < limit] for points in (body.obstacles, body.points, body.keep_out)]
     scene, own, forbidden = (HeightMap(points, settings.voxel_m, CLEARANCE_VOXELS) for points in near)
     blocked = {
@@ -120,6 +120,11 @@ def _blocked(candidates: Candidates, body: Body, gripper: Gripper, settings: Gra
         "finger in unseen space": finger_in_unknown(candidates, body, gripper, settings),
     }
     return blocked, 1 - below(tips, scene.grown(CLEARANCE_VOXELS)).mean(axis=1)
+
+
+def _way_m(gripper: Gripper, settings: GraspSettings) -> float:
+    """How far from its tips' place the hand reaches back on its straight way: what lies farther is left to the motion planner."""
+    return gripper.length_m + settings.pregrasp_m
 
 
 def _hands(candidates: Candidates, body: Body, gripper: Gripper) -> NDArray[np.float64]:

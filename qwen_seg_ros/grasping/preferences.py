@@ -15,7 +15,7 @@ from qwen_seg_ros.grasping.candidates import Candidates
 MAX_BOXES = 16
 MAX_PART_POINTS = 300  # more say no more about where a part is
 PART_M = 0.02  # distance from the part that halves the term
-REACH_M = 0.35  # what lies farther from the object is not met on the straight approach
+MAX_REACH_M = 0.7  # what lies farther from the object is left out, whatever the hand: boxes are filled with points
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,9 @@ class Preferences:
             terms["part"] = self.part_weight, 1 / (1 + (far / PART_M) ** 2)
         return terms
 
-    def keep_out_points(self, body: Body, step_m: float) -> Points:
-        """Points (K, 3) that fill the boxes around the object, `step_m` apart or less, in the local frame of `body`."""
-        filled = [_filled(box, body, step_m) for box in self.keep_out]
+    def keep_out_points(self, body: Body, reach_m: float, step_m: float) -> Points:
+        """Points (K, 3) that fill the boxes within `reach_m` of the object, at most `step_m` apart, in `body`'s local frame."""
+        filled = [_filled(box, body, min(reach_m, MAX_REACH_M), step_m) for box in self.keep_out]
         return np.concatenate(filled) if filled else np.zeros((0, 3), np.float32)
 
 
@@ -84,9 +84,9 @@ def _some_points(points: Points) -> Points:
     return points[:: -(-len(points) // MAX_PART_POINTS)]
 
 
-def _filled(box: OrientedBox, body: Body, step_m: float) -> Points:
+def _filled(box: OrientedBox, body: Body, reach_m: float, step_m: float) -> Points:
     centre = (inverse(box.pose) @ body.frame_from_local)[:3, 3]
-    ends = np.clip(np.stack([-box.size_m / 2, box.size_m / 2]), centre - REACH_M, centre + REACH_M)
+    ends = np.clip(np.stack([-box.size_m / 2, box.size_m / 2]), centre - reach_m, centre + reach_m)
     if (np.abs(ends) > box.size_m / 2 + 1e-9).any():  # the box lies beyond reach
         return np.zeros((0, 3), np.float32)
     axes = [np.linspace(low, high, int(np.ceil((high - low) / step_m)) + 1) for low, high in ends.T]
