@@ -42,8 +42,9 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.grasping.grasp import GraspPlan
-from qwen_seg_ros.grasping.gripper import load_gripper
+from qwen_seg_ros.geometry.transform import inverse, move_points
+from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
+from qwen_seg_ros.grasping.gripper import Gripper, load_gripper
 from qwen_seg_ros.grasping.planner import plan_grasps
 from qwen_seg_ros.grasping.settings import GraspSettings
 from qwen_seg_ros.lifting.lift import lift
@@ -71,7 +72,10 @@ HEADINGS += ["with a grasp", "best grasps", "lift ms", "plan ms"]
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One true mask and what became of it. size_mm: length, width, height of its box; error_mm: size less the scanned size."""
+    """One true mask and what became of it. size_mm: length, width, height of its box; error_mm: size less the scanned size.
+
+    held: seen points of the object between the fingers of the best grasp; 0 where it relies on the estimated back alone.
+    """
 
     set: str
     picture: str
@@ -84,6 +88,7 @@ class Item:
     grasps: int = 0
     score: float = 0.0
     strategy: str = ""
+    held: int = 0
     no_grasp: str = ""
     rejected: dict[str, int] = field(default_factory=dict)
     lift_ms: float = 0.0
@@ -134,7 +139,7 @@ def measure(picture: Picture, lifting: LiftSettings, grasping: GraspSettings) ->
     for cloud in lifted.objects:
         start = time.process_time()
         plan = plan_grasps(cloud, lifted.scene, gripper, grasping)
-        items.append(_item(picture, cloud, plan, lift_ms, 1e3 * (time.process_time() - start)))
+        items.append(_item(picture, cloud, plan, gripper, lift_ms, 1e3 * (time.process_time() - start)))
         plans.append(plan)
     items.sort(key=lambda item: item.object)
     depth, limits = depth_picture(picture.frame)
@@ -153,7 +158,7 @@ def _refused(picture: Picture, refusal: Refusal, lift_ms: float) -> Item:
     return Item(picture.set, picture.name, refusal.id, refusal.reason, lift_ms=lift_ms)
 
 
-def _item(picture: Picture, cloud: ObjectCloud, plan: GraspPlan, lift_ms: float, plan_ms: float) -> Item:
+def _item(picture: Picture, cloud: ObjectCloud, plan: GraspPlan, gripper: Gripper, lift_ms: float, plan_ms: float) -> Item:
     size = tuple(round(1000 * float(edge), 1) for edge in cloud.box.size_m)
     scanned = SCANNED_MM.get(picture.name, ()) if picture.set == SINGLE else ()
     error = tuple(round(found - true, 1) for found, true in zip(size, scanned, strict=False))
@@ -169,11 +174,19 @@ def _item(picture: Picture, cloud: ObjectCloud, plan: GraspPlan, lift_ms: float,
         grasps=len(plan.grasps),
         score=best.score if best else 0.0,
         strategy=best.strategy if best else "",
+        held=between_fingers(cloud, best, gripper) if best else 0,
         no_grasp=plan.message,
         rejected=plan.rejected,
         lift_ms=lift_ms,
         plan_ms=plan_ms,
     )
+
+
+def between_fingers(cloud: ObjectCloud, grasp: Grasp, gripper: Gripper) -> int:
+    """How many seen points of the object lie between the fingers, from the palm to the tips, before they close."""
+    x, y, z = move_points(inverse(grasp.pose), cloud.points_m).T
+    inside = (np.abs(x) < gripper.finger_width_m / 2) & (np.abs(y) < grasp.width_m / 2)
+    return int(np.count_nonzero(inside & (-gripper.palm_above_tcp_m < z) & (z < gripper.tip_beyond_tcp_m)))
 
 
 def draw(picture: Picture, items: Sequence[Item], lifted: Lifted, plans: Sequence[GraspPlan]) -> RgbImage:
@@ -217,6 +230,8 @@ def summary(shown: Sequence[Shown]) -> dict:
         "largest_edge_mm": _spread([max(item.size_mm) for item in lifted]),
         "depth_coverage": _spread([item.depth_coverage for item in lifted]),
         "with_grasp": sum(item.grasps > 0 for item in lifted),
+        "holding_seen_points": sum(item.held > 0 for item in lifted),
+        "score": _spread([item.score for item in lifted if item.grasps]),
         "best_strategy": _counted(item.strategy for item in lifted if item.strategy),
         "no_grasp": _counted(item.no_grasp for item in lifted if item.no_grasp),
         "rejected": _added(item.rejected for item in lifted),
@@ -272,6 +287,11 @@ def _remarks(items: Sequence[Item], total: dict) -> list[str]:
     lines += [
         f"{name}: {_millimetres(item)}, {item.error_mm} more than the scan" for item, name in lifted.items() if item.error_mm
     ]
+    lines += [
+        f"{name}: best grasp ({item.strategy}, {item.score:.2f}) holds no seen point"
+        for item, name in lifted.items()
+        if item.grasps and not item.held
+    ]
     round_ones = [item for item in lifted if item.set == SINGLE and item.picture in ROUND]
     lines += [f"{lifted[item]}: round, but {item.size_mm[0] - item.size_mm[1]:.1f} mm longer than wide" for item in round_ones]
     return [*lines, f"candidates rejected: {_words(total['rejected'])}"]
@@ -290,7 +310,7 @@ def print_report(console: Console, figures: dict[str, dict], items: Sequence[Ite
         table.add_row(*row)
     console.print(table)
     for line in _remarks(items, figures["all"]):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def page(shown: Sequence[Shown], figures: dict[str, dict], items: Sequence[Item]) -> str:

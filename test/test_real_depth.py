@@ -79,7 +79,7 @@ def test_sizes_of_a_known_scene_and_the_drawing() -> None:
     shown = measure(picture, LiftSettings(), GraspSettings())
     for item, truth in zip(shown.items, truths, strict=False):
         assert item.size_mm[2] == pytest.approx(1000 * truth.size_m[2], rel=0.1)
-        assert item.grasps > 0 and item.strategy and not item.no_grasp
+        assert item.grasps > 0 and item.held > 0 and item.strategy and not item.no_grasp
     assert shown.items[2].refused.startswith("only 0% of the mask has depth")
     assert shown.has_table and (shown.drawn != frame.rgb).any()
 
