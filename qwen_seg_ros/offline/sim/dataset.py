@@ -8,13 +8,13 @@ import multiprocessing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qwen_seg_ros.errors import InvalidInputError
+from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
 from qwen_seg_ros.offline.data.store import ViewWriter, about
 from qwen_seg_ros.offline.data.stored_view import Row, to_row
 from qwen_seg_ros.offline.sim.profiles import scene_profile
@@ -72,7 +72,7 @@ class Shard:
     def render(self) -> Iterator[int]:
         """Yields each seed when its arrangement is drawn; the file is there after the last one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with ViewWriter(self.path, self.about | {"renderer": f"mujoco {version('mujoco')}"}) as writer:
+        with ViewWriter(self.path, self.about | {"renderer": _renderer_version()}) as writer:
             for seed in range(self.first_seed, self.first_seed + self.scenes):
                 writer.add(self.rendering.rows(seed))
                 yield seed
@@ -90,6 +90,17 @@ class Shard:
         if not there.items() <= self.about.items():
             raise InvalidInputError(f"{self.path} was made with {there}, asked is {self.about}; use another folder")
         return True
+
+
+def _renderer_version() -> str:
+    """
+    Raises:
+        MissingExtraError: without MuJoCo.
+    """
+    try:
+        return f"mujoco {version('mujoco')}"
+    except PackageNotFoundError as error:
+        raise MissingExtraError("rendering needs MuJoCo: pip install 'qwen-seg-ros[sim]'") from error
 
 
 def missing_shards(folder: Path, first_seed: int, scenes: int, rendering: Rendering, shard: int = SHARD) -> list[Shard]:
