@@ -5,12 +5,13 @@ the highest obstacle per cell, grown by one cell: what lies higher than the unde
 """
 
 from copy import copy
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_seg_ros.geometry.arrays import Points
+from qwen_seg_ros.geometry.arrays import Points, frozen
 from qwen_seg_ros.grasping.body import Body
 from qwen_seg_ros.grasping.candidates import NOTHING, Candidates
 from qwen_seg_ros.grasping.gripper import Gripper
@@ -55,14 +56,9 @@ def undersides(candidates: Candidates, gripper: Gripper, settings: GraspSettings
 
     To the fingers belongs the line midway between them: what lies there on the object would be held with it.
     """
-    boxes = gripper.boxes(0.0)
-    boxes = np.array([*boxes[:2], _midway(boxes[0])]) if fingers else boxes[2:]
-    step_m = 2 * settings.voxel_m * (FINGER_GROW if fingers else PART_GROW)  # what the grown map leaves no gaps at
-    faces = [_grid(box, step_m) for box in boxes]
-    hand = np.concatenate([np.zeros((0, 3)), *faces]).astype(np.float32)
+    hand, side = _lower_faces(gripper, settings.voxel_m, fingers)
     y: NDArray = np.broadcast_to(hand[:, 1], (len(candidates), len(hand)))
     if fingers:  # move them apart, each face as a whole
-        side = np.repeat(np.sign(boxes[:, 0, 1]), [len(face) for face in faces]).astype(np.float32)
         y = y + side * candidates.opening_m(gripper, settings)[:, None] / 2
     points = np.empty((len(candidates), len(hand), 3), np.float32)
     centre, closing, along = candidates.centre_xy, candidates.closing, candidates.along
@@ -70,6 +66,17 @@ def undersides(candidates: Candidates, gripper: Gripper, settings: GraspSettings
         points[..., k] = centre[:, None, k] + closing[:, None, k] * y + along[:, None, k] * hand[:, 0]
     points[..., 2] = (candidates.tip_z + gripper.tip_beyond_tcp_m)[:, None] - hand[:, 2]
     return points
+
+
+@lru_cache(maxsize=32)  # the same for every approach to every object
+def _lower_faces(gripper: Gripper, voxel_m: float, fingers: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sample points (K, 3) of the closed hand, hand frame, and to which side each moves as it opens (K,): -1, 0 or 1."""
+    boxes = gripper.boxes(0.0)
+    boxes = np.array([*boxes[:2], _midway(boxes[0])]) if fingers else boxes[2:]
+    step_m = 2 * voxel_m * (FINGER_GROW if fingers else PART_GROW)  # what the grown map leaves no gaps at
+    faces = [_grid(box, step_m) for box in boxes]
+    side = np.repeat(np.sign(boxes[:, 0, 1]), [len(face) for face in faces]) if faces else np.zeros(0)
+    return frozen(np.concatenate([np.zeros((0, 3)), *faces]).astype(np.float32)), frozen(side.astype(np.float32))
 
 
 def _midway(finger: NDArray) -> NDArray[np.float64]:

@@ -113,9 +113,13 @@ def _blocked(candidates: Candidates, body: Body, gripper: Gripper, settings: Gra
     limit = body.points[:, 2].max() + _way_m(gripper, settings)
     near = [points[points[:, 2] < limit] for points in (body.obstacles, body.points, body.keep_out)]
     scene, own, forbidden = (HeightMap(points, settings.voxel_m, CLEARANCE_VOXELS) for points in near)
+
+    def meets(obstacles: HeightMap) -> NDArray[np.bool_]:
+        return hits(tips, obstacles.grown(FINGER_GROW)) | hits(palm, obstacles.grown(PART_GROW))
+
     blocked = {
-        "hits the scene": hits(tips, scene.grown(FINGER_GROW)) | hits(palm, scene.grown(PART_GROW)),
-        "in a keep-out box": hits(tips, forbidden.grown(FINGER_GROW)) | hits(palm, forbidden.grown(PART_GROW)),
+        "hits the scene": meets(scene),
+        "in a keep-out box": meets(forbidden) if len(body.keep_out) else np.zeros(len(candidates), bool),
         "palm hits the object": hits(palm, own.grown(PART_GROW)),
         "finger in unseen space": finger_in_unknown(candidates, body, gripper, settings),
     }
