@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from rich.console import Console
 
 from benchmarks.open3d_comparison import (
@@ -22,6 +23,8 @@ from benchmarks.open3d_comparison import (
     report,
     whole_cloud,
 )
+from qwen_seg_ros.cli.offline_commands import run_benchmark
+from qwen_seg_ros.errors import MissingExtraError
 from qwen_seg_ros.geometry.cloud import as_open3d
 from qwen_seg_ros.grasping.gripper import load_gripper
 from qwen_seg_ros.grasping.settings import GraspSettings
@@ -89,3 +92,15 @@ def test_the_script_runs_and_teaches():
     assert all(step in small.stdout for step in (*OURS, *LIFTING_STEPS, "grasps", "goal >= 5"))
     assert "segment_plane (RANSAC, 1000 planes) on that full cloud" in run("--help").stdout
     assert "--scenes and --repeats must be 1 or more" in run("--scenes", "0").stderr
+
+
+def test_bench_runs_both_and_passes_options_on():
+    done = subprocess.run(
+        [sys.executable, "-m", "qwen_seg_ros.cli", "bench", "--help"], capture_output=True, text=True, cwd=SCRIPT.parent.parent
+    )
+    assert done.returncode == 0 and "--network-threads" in done.stdout and "--repeats" not in done.stdout
+    with pytest.raises(typer.Exit) as ended:
+        run_benchmark("open3d_comparison", ["--scenes", "0"])
+    assert ended.value.exit_code == 2
+    with pytest.raises(MissingExtraError, match="in a clone of the repository"):
+        run_benchmark("nothing", [])

@@ -1,6 +1,6 @@
 """Commands that belong to development, never to the robot: train, evaluate, bench."""
 
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -60,10 +60,28 @@ def train(
         export_checkpoint(out / "model", export)
 
 
-def bench(context: typer.Context) -> None:
-    """Instruction to grasp target in milliseconds by stage; `qwen-seg bench --help` lists the options."""
-    script = REPOSITORY / "benchmarks" / "pipeline_speed.py"
+def bench(
+    context: typer.Context,
+    open3d: Annotated[bool, typer.Option(help="then compare with a plain Open3D pipeline, masks to grasps")] = True,
+) -> None:
+    """Instruction to grasp target in milliseconds by stage, then lifting and planning beside plain Open3D.
+
+    Options go to benchmarks/pipeline_speed.py: `qwen-seg bench --help` lists them.
+    """
+    run_benchmark("pipeline_speed", context.args)
+    if open3d and not {"-h", "--help"} & set(context.args):
+        run_benchmark("open3d_comparison", [option for option in context.args if option == "--synthetic"])
+
+
+def run_benchmark(name: str, options: list[str]) -> None:
+    """In a process of its own, so that one benchmark leaves no threads and caches to the next.
+
+    Raises:
+        MissingExtraError: where the package is installed without its repository.
+    """
+    script = REPOSITORY / "benchmarks" / f"{name}.py"
     if not script.is_file():
-        raise MissingExtraError(f"{script} is missing; the benchmark runs in a clone of the repository")
-    sys.argv = [str(script), *context.args]
-    runpy.run_path(str(script), run_name="__main__")
+        raise MissingExtraError(f"{script} is missing; the benchmarks run in a clone of the repository")
+    done = subprocess.run([sys.executable, str(script), *options], check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
