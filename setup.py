@@ -9,7 +9,7 @@ PACKAGE = ElementTree.parse(Path(__file__).with_name("package.xml")).getroot()
 EXTRAS = {
     "sim": ["mujoco>=3.3", "pyarrow>=16"],
     "train": ["accelerate>=1.0", "peft>=0.15", "pyarrow>=16"],
-    "eval": ["pyarrow>=16", "scipy>=1.11", "pycocotools>=2.0.8", "matplotlib>=3.8"],
+    "eval": ["pyarrow>=16", "pycocotools>=2.0.8", "matplotlib>=3.8"],
     "scale": ["ray[data]>=2.40", "pyarrow>=16"],
     "bags": ["rosbags>=0.10"],
     "viz": ["rerun-sdk>=0.22"],
@@ -27,6 +27,7 @@ setup(
     package_data={"qwen_seg_ros": ["checkpoints/*/*", "grasping/grippers/*.yaml", "offline/training/recipes/*.yaml", "py.typed"]},
     install_requires=[
         "numpy>=1.24",
+        "scipy>=1.11",
         "opencv-python>=4.8,<5",
         "open3d>=0.18",
         "torch>=2.10",

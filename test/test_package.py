@@ -28,6 +28,7 @@ LAYERS = [
     ["frame"],
     ["model"],
     ["segmentation"],
+    ["tracking"],
     ["lifting"],
     ["grasping"],
     ["settings", "pipeline", "status", "drawing"],
