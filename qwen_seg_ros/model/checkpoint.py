@@ -163,13 +163,14 @@ def load_processor(folder: str) -> ImageProcessor:
     from transformers.utils import cached_file
 
     values = json.loads(Path(cached_file(folder, "preprocessor_config.json")).read_text())
-    size = values.get("size", {})
+    size, fixed = values.get("size", {}), values.get("fixed_size")
     return ImageProcessor(
         patch_size=int(values.get("patch_size", 16)),
         merge_size=int(values.get("merge_size", 2)),
         temporal_patch_size=int(values.get("temporal_patch_size", 2)),
         min_pixels=int(values.get("min_pixels") or size.get("shortest_edge", 65_536)),
         max_pixels=int(values.get("max_pixels") or size.get("longest_edge", 16_777_216)),
+        fixed_size=(int(fixed[0]), int(fixed[1])) if fixed else None,
     )
 
 

@@ -25,13 +25,16 @@ PrefixCache = tuple[tuple[Tensor, Tensor], ...]
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """An image as the model remembers it. prefix: keys and values per layer; next_position: where text positions go on."""
+    """An image as the model remembers it. prefix: keys and values per layer; next_position: where text positions go on.
+    canvas: height and width in pixels that the model's boxes refer to, the image's own unless it was given a border below and
+    on the right (`ImageProcessor.canvas`)."""
 
     prefix: PrefixCache
     next_position: int
     pixels: PixelMemory | None
     height: int
     width: int
+    canvas: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,9 @@ class Engine:
             text = hidden[:, len(head) : len(head) + rows * cols]
             pixels = self.model.mask_decoder.encode(self.model.image_features(top, levels, text, image, rows, cols))
         prefix = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return EncodedImage(prefix, len(head) + max(rows, cols) + len(tail), pixels, *rgb.shape[:2])
+        height, width = rgb.shape[:2]
+        canvas = self.processor.canvas(height, width)
+        return EncodedImage(prefix, len(head) + max(rows, cols) + len(tail), pixels, height, width, canvas)
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
@@ -200,10 +205,10 @@ class Engine:
 
     @torch.inference_mode()
     def masks(self, encoded: EncodedImage, boxes_N4: Tensor, states_NT: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes 0..1 and mask-token states -> logits (N, H, W) at the image's size and predicted IoU (N,)."""
+        """Boxes 0..1 of the canvas and mask-token states -> logits (N, H, W) of the image and predicted IoU (N,)."""
         where = torch.zeros(len(boxes_N4), dtype=torch.long, device=self.device)
         _, logits, iou = self.model.mask_decoder(encoded.pixels, boxes_N4.to(self.device), states_NT, where)
-        return resize_masks(logits, encoded.height, encoded.width), iou.float().sigmoid()
+        return resize_masks(logits, *encoded.canvas)[:, : encoded.height, : encoded.width], iou.float().sigmoid()
 
 
 def _cache_of(encoded: EncodedImage) -> DynamicCache:

@@ -12,17 +12,28 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.arrays import RgbImage
 
 MAX_ASPECT = 200  # as in transformers' smart_resize
+MAX_SQUEEZE = 0.05  # natural logarithm of how far a picture may be squeezed rather than given a border
 
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """patch_size and merge_size in pixels / patches; min_pixels..max_pixels bounds the area of the resized image."""
+    """patch_size and merge_size in pixels / patches; min_pixels..max_pixels bounds the area of the resized image.
+
+    fixed_size: height and width of every resized image, for a model that was trained on one size only: what is too wide or too
+    high for it gets a plain border below or on the right. Boxes and masks of the model are then those of the picture with its
+    border (`canvas`), whose pixels are the picture's own.
+    """
 
     patch_size: int = 16
     merge_size: int = 2
     temporal_patch_size: int = 2
     min_pixels: int = 65_536
     max_pixels: int = 16_777_216
+    fixed_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.fixed_size is not None and any(side < 1 or side % self.token_px for side in self.fixed_size):
+            raise InvalidInputError(f"fixed_size must be multiples of {self.token_px} pixels, got {self.fixed_size}")
 
     @property
     def token_px(self) -> int:
@@ -32,6 +43,8 @@ class ImageProcessor:
         """Height and width the image is resized to: multiples of `token_px`, area in bounds, aspect kept as far as possible."""
         if max(height, width) > MAX_ASPECT * min(height, width):
             raise InvalidInputError(f"image must not be longer than {MAX_ASPECT} times its width, got {width}x{height}")
+        if self.fixed_size is not None:
+            return self.fixed_size
         unit = self.token_px
         new_h, new_w = max(unit, round(height / unit) * unit), max(unit, round(width / unit) * unit)
         if new_h * new_w > self.max_pixels:
@@ -42,9 +55,22 @@ class ImageProcessor:
             new_h, new_w = (math.ceil(v * scale / unit) * unit for v in (height, width))
         return new_h, new_w
 
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of a picture with its border: as given, unless its shape is far from that of `fixed_size`."""
+        if self.fixed_size is None:
+            return height, width
+        aspect = self.fixed_size[1] / self.fixed_size[0]
+        if abs(math.log(width / height / aspect)) <= MAX_SQUEEZE:
+            return height, width
+        return max(height, round(width / aspect)), max(width, round(height * aspect))
+
     def resize(self, rgb: RgbImage) -> RgbImage:
-        """uint8 (H, W, 3) -> uint8 resized to `size_for`; area averaging when shrinking, cubic when growing."""
+        """uint8 (H, W, 3) -> uint8 `canvas`, resized to `size_for`; area averaging when shrinking, cubic when growing."""
         height, width = self.size_for(*rgb.shape[:2])
+        below, right = (full - side for full, side in zip(self.canvas(*rgb.shape[:2]), rgb.shape, strict=False))
+        if below or right:  # in the picture's mean colour, as what comes in at the border while training
+            plain = cv2.mean(rgb)[:3]
+            rgb = np.asarray(cv2.copyMakeBorder(rgb, 0, below, 0, right, cv2.BORDER_CONSTANT, value=plain), np.uint8)
         if (height, width) == rgb.shape[:2]:
             return rgb
         shrinking = height * width < rgb.shape[0] * rgb.shape[1]

@@ -116,12 +116,12 @@ class QwenSegmenter:
     def _found(self, encoded: EncodedFrame, answer: Answer, entries: tuple[AnswerEntry, ...]) -> list["_Found"]:
         """Every entry with a mask: the decoder's, the one the model wrote as text, or one made from depth or colour."""
         frame = encoded.frame
-        boxes = [grid_to_pixels(np.array(e.box_grid), frame.width, frame.height) for e in entries]
+        boxes = [_inside(grid_to_pixels(np.array(e.box_grid), *encoded.image.canvas[::-1]), frame) for e in entries]
         masks: dict[int, BoxMask] = {}
         with_token = [n for n, e in enumerate(entries) if e.mask_index is not None and e.mask_index < len(answer.mask_states)]
         if encoded.image.pixels is not None and with_token:
             masks |= self._decoded(encoded.image, answer, entries, boxes, with_token)
-        masks |= {n: _written(e.mask_text, e, boxes[n], frame) for n, e in enumerate(entries) if e.mask_text is not None}
+        masks |= {n: _written(e.mask_text, e, boxes[n], encoded) for n, e in enumerate(entries) if e.mask_text is not None}
         masks = {n: mask for n, mask in masks.items() if mask.mask.area_px}
         left = [n for n in range(len(entries)) if n not in masks]
         if left:
@@ -168,10 +168,15 @@ def _cut(mask: MaskImage, box: BoxPx) -> CroppedMask:
     return CroppedMask.from_full(kept)
 
 
-def _written(text: str, entry: AnswerEntry, box: BoxPx, frame: Frame) -> BoxMask:
+def _inside(box: BoxPx, frame: Frame) -> BoxPx:
+    """Without what lies in a border that the model saw around the picture."""
+    return np.minimum(box, np.array([frame.width, frame.height] * 2, box.dtype))
+
+
+def _written(text: str, entry: AnswerEntry, box: BoxPx, encoded: EncodedFrame) -> BoxMask:
     """The mask that the model wrote as text."""
-    mask = text_mask_in_image(text, box, frame.height, frame.width, entry.phrase)
-    return BoxMask(CroppedMask.from_full(mask), TEXT_CONFIDENCE, "text")
+    mask = text_mask_in_image(text, box, *encoded.image.canvas, entry.phrase)
+    return BoxMask(CroppedMask.from_full(mask[: encoded.frame.height, : encoded.frame.width]), TEXT_CONFIDENCE, "text")
 
 
 def _message(parsed: ParsedAnswer, answer: Answer, found: list[_Found]) -> str:

@@ -20,19 +20,23 @@ def from_decoder(engine: Engine, encoded: EncodedImage, view: View, question: Ex
     """Masks of the true boxes on the picture's own pixels; None for a model without a decoder."""
     if encoded.pixels is None:
         return None
-    entries, ids = true_answer(view, question, engine.model.config.box_step)
+    height, width = encoded.canvas
+    entries, ids = true_answer(view, question, engine.model.config.box_step, encoded.canvas)
     boxes = view.boxes(ids)
     if not ids:
         return of_masks(boxes, [])
     states = engine.forced_states(encoded, question.text, prompts.write_answer(entries))
-    height, width = view.ids.shape
     logits, _ = engine.masks(encoded, torch.from_numpy(boxes / np.array([width, height] * 2, np.float32)), states)
     return of_masks(boxes, [CroppedMask.from_full(mask) for mask in (logits > 0).cpu().numpy()])
 
 
-def true_answer(view: View, question: Expression, box_step: int) -> tuple[list[prompts.Entry], tuple[int, ...]]:
-    """The entries the model was trained to write, from left to right within a phrase, and the ids of those with a box."""
-    height, width = view.ids.shape
+def true_answer(
+    view: View, question: Expression, box_step: int, canvas: tuple[int, int]
+) -> tuple[list[prompts.Entry], tuple[int, ...]]:
+    """The entries the model was trained to write, from left to right within a phrase, and the ids of those with a box.
+
+    canvas: height and width in pixels that boxes are written relative to."""
+    height, width = canvas
     entries, order = [], []
     for phrase, targets in question.phrases:
         boxes = {i: view.boxes((i,))[0] / np.array([width, height] * 2, np.float32) for i in targets}

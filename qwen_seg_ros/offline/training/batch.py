@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 import cv2
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -117,6 +118,9 @@ class Batcher:
         )
 
     def _picture(self, sample: Sample) -> dict:
+        canvas = self.processor.canvas(*sample.ids.shape)
+        if canvas != sample.ids.shape:
+            sample = padded(sample, *canvas, sample.rgb.mean((0, 1)))
         rgb = self.processor.resize(sample.rgb)
         height, width = rgb.shape[:2]
         unit = self.processor.token_px
@@ -240,11 +244,12 @@ class Batcher:
         return WEIGHT_DIGIT if label in self.digits else WEIGHT_OTHER
 
 
-def padded(sample: Sample, height: int, width: int) -> Sample:
-    """The picture shrunk, if it must be, and put in the upper left corner of a grey one; masks and boxes go with it."""
+def padded(sample: Sample, height: int, width: int, border: ArrayLike = GREY) -> Sample:
+    """The picture shrunk, if it must be, and put in the upper left corner of a plain one; masks and boxes go with it."""
     scale = min(1.0, height / sample.rgb.shape[0], width / sample.rgb.shape[1])
     size = tuple(max(1, round(v * scale)) for v in sample.rgb.shape[:2])
-    rgb = np.full((height, width, 3), GREY, np.uint8)
+    rgb = np.empty((height, width, 3), np.uint8)
+    rgb[:] = np.asarray(border).astype(np.uint8)
     rgb[: size[0], : size[1]] = cv2.resize(sample.rgb, size[::-1], interpolation=cv2.INTER_AREA)
     ids = np.zeros((height, width), np.uint8)
     ids[: size[0], : size[1]] = cv2.resize(sample.ids, size[::-1], interpolation=cv2.INTER_NEAREST)

@@ -59,6 +59,9 @@ class Recipe:
         "base", "corpus = one made of today's words, whose rows start from the base's", choices=("base", "corpus")
     )
     image_pixels: int = setting(0, "pixels of a picture that the model sees at most, 0 = as the base", 0, 16_777_216)
+    one_size: bool = setting(
+        False, "every picture is brought to the size that a 640x480 one is seen in, wider and higher ones with a plain border"
+    )
     answers: str = setting("mask_token", "how masks are written", choices=("mask_token", "text4seg", "text4seg++", "boxes"))
     store: str = setting(
         "whole", "what a checkpoint holds: all weights or what differs from the base", choices=("whole", "difference")

@@ -48,7 +48,9 @@ def make_student(recipe: Recipe, out: Path) -> Student:
         student = _on_base(recipe, out)
     if recipe.image_pixels:
         limits = {"min_pixels": recipe.image_pixels * 3 // 4, "max_pixels": recipe.image_pixels}
-        student.processor = replace(student.processor, **limits)
+        student.processor = replace(student.processor, **limits, fixed_size=None)
+    if recipe.one_size:
+        student.processor = replace(student.processor, fixed_size=student.processor.size_for(480, 640))
     student.model.config.answer_format, student.model.config.box_step = recipe.answers, recipe.box_step
     _choose_trained(student, recipe)
     if recipe.checkpointing:
