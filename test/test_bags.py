@@ -14,7 +14,8 @@ from rosbags.highlevel import AnyReader
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.offline.bags.reader import depth_m, read_bag, rgb
+from qwen_seg_ros.geometry.sensor_messages import depth_of, rgb_of
+from qwen_seg_ros.offline.bags.reader import read_bag
 from qwen_seg_ros.offline.bags.topics import Topics
 from qwen_seg_ros.offline.bags.truth import FILE_NAME, load_truth, record
 from qwen_seg_ros.offline.bags.writer import depth_mm, write_bag
@@ -90,24 +91,24 @@ def test_encodings_are_read_with_padding_and_order() -> None:
     padded = np.zeros((2, 8), np.uint8)
     padded[:, :6] = np.arange(12).reshape(2, 6)
     message = Message(encoding="bgr8", height=2, width=2, step=8, is_bigendian=0, data=padded.ravel())
-    assert rgb(message)[0, 0].tolist() == [2, 1, 0]
+    assert rgb_of(message)[0, 0].tolist() == [2, 1, 0]
     big = Message(encoding="16UC1", height=1, width=2, step=4, is_bigendian=1, data=np.array([3, 232, 0, 0], np.uint8))
-    assert depth_m(big)[0, 0] == pytest.approx(1.0) and np.isnan(depth_m(big)[0, 1])
+    assert depth_of(big)[0, 0] == pytest.approx(1.0) and np.isnan(depth_of(big)[0, 1])
 
 
 def test_a_compressed_picture_is_decoded_and_rubbish_is_not() -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     picture[..., 0] = 200  # red
     data = cv2.imencode(".png", picture[..., ::-1])[1]
-    assert np.array_equal(rgb(Message(format="png", data=data)), picture)
-    with pytest.raises(InvalidInputError, match="cannot be decoded"):
-        rgb(Message(format="jpeg", data=np.arange(50, dtype=np.uint8)))
+    assert np.array_equal(rgb_of(Message(format="png", data=data)), picture)
+    with pytest.raises(InvalidInputError, match="no whole JPEG or PNG"):
+        rgb_of(Message(format="jpeg", data=np.arange(50, dtype=np.uint8)))
 
 
 @pytest.mark.parametrize("encoding", ["bayer_rggb8", "yuv422"])
 def test_unknown_encodings_are_named(encoding: str) -> None:
     with pytest.raises(InvalidInputError, match=encoding):
-        rgb(Message(encoding=encoding))
+        rgb_of(Message(encoding=encoding))
 
 
 def test_truth_beside_the_bag(frames: list[Frame], tmp_path: Path) -> None:

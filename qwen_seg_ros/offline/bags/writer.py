@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.transform import quaternion_from_rotation
-from qwen_seg_ros.offline.bags.topics import BASE_FRAME, Topics
+from qwen_seg_ros.offline.bags.topics import BASE_FRAME, CAMERA_INFO, IMAGE, TRANSFORM_TYPES, Topics
 
 METADATA_VERSION = 8  # read by every ROS 2 release that reads mcap with compressed chunks
 _NEVER = QosTime(0, 0)
@@ -29,7 +30,7 @@ def write_bag(folder: Path, frames: Iterable[Frame], topics: Topics | None = Non
     folder = Path(folder)
     if folder.exists():
         raise InvalidInputError(f"{folder} exists already; name a new folder or remove it first")
-    with _open(folder) as writer:
+    with open_writer(folder) as writer:
         recorder = _Recorder(writer, topics or Topics())
         for frame in frames:
             recorder.add(frame)
@@ -37,27 +38,31 @@ def write_bag(folder: Path, frames: Iterable[Frame], topics: Topics | None = Non
 
 
 @contextmanager
-def _open(folder: Path) -> Iterator[Writer]:
+def open_writer(folder: Path) -> Iterator[Writer]:
+    """A new rosbag2 folder; its bytes depend on what is written and on nothing else."""
     writer = Writer(folder, version=METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     with writer:
         yield writer
 
 
+def connect(writer: Writer, store: Typestore, topic: str, kind: str, latched: bool = False) -> Connection:
+    """A topic of a new recording, reliable; latched: for who joins late, too."""
+    durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
+    qos = Qos(
+        QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, durability, _NEVER, _NEVER, QosLiveliness.AUTOMATIC, _NEVER, False
+    )
+    return writer.add_connection(topic, kind, typestore=store, offered_qos_profiles=[qos])
+
+
 class _Recorder:
     def __init__(self, writer: Writer, topics: Topics) -> None:
         self.writer, self.store = writer, get_typestore(Stores.ROS2_HUMBLE)
-        self.image = self._connect(topics.colour, "sensor_msgs/msg/Image")
-        self.depth = self._connect(topics.depth, "sensor_msgs/msg/Image")
-        self.info = self._connect(topics.info, "sensor_msgs/msg/CameraInfo")
-        self.transforms = self._connect(topics.static_transforms, "tf2_msgs/msg/TFMessage", QosDurability.TRANSIENT_LOCAL)
+        self.image = connect(writer, self.store, topics.colour, IMAGE)
+        self.depth = connect(writer, self.store, topics.depth, IMAGE)
+        self.info = connect(writer, self.store, topics.info, CAMERA_INFO)
+        self.transforms = connect(writer, self.store, topics.static_transforms, TRANSFORM_TYPES[0], latched=True)
         self.located = False
-
-    def _connect(self, topic: str, kind: str, durability: QosDurability = QosDurability.VOLATILE) -> Any:
-        qos = Qos(
-            QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, durability, _NEVER, _NEVER, QosLiveliness.AUTOMATIC, _NEVER, False
-        )
-        return self.writer.add_connection(topic, kind, typestore=self.store, offered_qos_profiles=[qos])
 
     def add(self, frame: Frame) -> None:
         if frame.depth_m is None or frame.camera is None:

@@ -1,0 +1,65 @@
+"""Any recording -> an open reader: rosbag2 folders (mcap or sqlite3, compressed, split), single files, ROS 1 bags."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag1 import ReaderError as Reader1Error
+from rosbags.rosbag2 import ReaderError as Reader2Error
+from rosbags.typesys import Stores, get_typestore
+
+from qwen_seg_ros.errors import InvalidInputError
+
+FILES = (".mcap", ".db3", ".bag")
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """The reader with its connections; types that the recording does not define are those of ROS 2 Humble.
+
+    Raises:
+        InvalidInputError: there is no recording, or it is damaged; the message says what can be read.
+    """
+    with _explained(path):
+        reader = AnyReader(_parts(Path(path)), default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+        reader.open()
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def contents(reader: AnyReader) -> str:
+    """The topics with types and counts of messages, for messages to the user."""
+    lines = [
+        f"{name} ({info.msgtype or 'several types'}, {info.msgcount} messages)" for name, info in sorted(reader.topics.items())
+    ]
+    return ", ".join(lines) or "no topics at all"
+
+
+def _parts(path: Path) -> list[Path]:
+    """A rosbag2 folder as a whole, or the files of a recording that were left without metadata.yaml."""
+    if not path.exists():
+        raise InvalidInputError(f"there is no bag {path}; make one with: qwen-seg simulate --bag {path}")
+    if path.is_file() and path.suffix not in FILES:
+        raise InvalidInputError(f"{path} is no recording; give a rosbag2 folder or a file that ends with {', '.join(FILES)}")
+    if path.is_file() or (path / "metadata.yaml").exists():
+        return [path]
+    for suffix in FILES:
+        if files := sorted(path.glob(f"*{suffix}")):
+            return files
+    raise InvalidInputError(f"the folder {path} holds no recording: neither metadata.yaml nor a file with {', '.join(FILES)}")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes the library say, as an error of ours that names the recording."""
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except (Reader1Error, Reader2Error) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}; an mcap that was cut off is mended by: mcap recover") from error
+    except Exception as error:  # AnyReaderError, struct, zstd, sqlite and yaml errors: the file decides which
+        raise InvalidInputError(f"{path} cannot be read as a recording ({type(error).__name__}: {error})") from error

@@ -1,0 +1,254 @@
+"""Recordings of every kind give the same frames, topics are found or asked for, and colour meets the depth of its moment."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("rosbags")
+
+from replay_recordings import BEGIN_NS, GAP_NS, depth_png, frames, recording
+from rosbags.convert.converter import convert
+from rosbags.typesys import Stores, get_typestore
+
+from qwen_seg_ros.errors import InvalidInputError, SettingsError
+from qwen_seg_ros.geometry.frame_tree import FrameTree
+from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of
+from qwen_seg_ros.geometry.transform import transform
+from qwen_seg_ros.offline.bags.discovery import Asked, find_topics
+from qwen_seg_ros.offline.bags.opening import open_bag
+from qwen_seg_ros.offline.bags.pairing import KEPT, Pairing, Stamped
+from qwen_seg_ros.offline.bags.reader import read_bag
+from qwen_seg_ros.offline.bags.selection import Selection, Thinning
+from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, COMPRESSED, IMAGE, Topics
+from qwen_seg_ros.offline.bags.views import Views
+from qwen_seg_ros.offline.bags.writer import connect, open_writer
+
+STORE = get_typestore(Stores.ROS2_HUMBLE)
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recording(tmp_path_factory.mktemp("mcap") / "bag")
+
+
+def converted(bag: Path, to: Path, storage: str = "sqlite3", compress: str | None = None, mode: str = "file") -> Path:
+    ros1 = get_typestore(Stores.ROS1_NOETIC) if to.suffix == ".bag" else None
+    convert([bag], to, storage, 8, compress, mode, None, ros1, (), (), (), ())
+    return to
+
+
+FORMS: dict[str, Callable[[Path, Path], Path]] = {
+    "the mcap alone": lambda bag, to: bag / "bag.mcap",
+    "sqlite3": lambda bag, to: converted(bag, to / "db"),
+    "compressed file": lambda bag, to: converted(bag, to / "packed", compress="zstd"),
+    "compressed messages": lambda bag, to: converted(bag, to / "messages", "mcap", "zstd", "message"),
+    "ROS 1": lambda bag, to: converted(bag, to / "old.bag", compress="bz2"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kind_of_recording_gives_the_same_frames(form: str, bag: Path, tmp_path: Path) -> None:
+    read, wanted = list(read_bag(FORMS[form](bag, tmp_path))), list(read_bag(bag))
+    assert [f.stamp_ns for f in read] == [BEGIN_NS + n * GAP_NS for n in range(4)]
+    for got, want in zip(read, wanted, strict=True):
+        assert np.array_equal(got.rgb, want.rgb) and np.array_equal(got.depth_m, want.depth_m, equal_nan=True)
+        assert got.camera == want.camera and np.array_equal(got.base_from_camera, want.base_from_camera)
+
+
+def test_files_of_a_split_recording_without_metadata_are_one(tmp_path: Path) -> None:
+    for number in range(2):
+        with open_writer(tmp_path / f"part{number}") as writer:
+            write(writer, frames(4)[2 * number : 2 * number + 2])
+        (tmp_path / f"part{number}" / f"part{number}.mcap").rename(tmp_path / f"all_{number}.mcap")
+    for number in range(2):
+        (tmp_path / f"part{number}" / "metadata.yaml").unlink()
+        (tmp_path / f"part{number}").rmdir()
+    assert [f.stamp_ns for f in read_bag(tmp_path)] == [f.stamp_ns for f in frames(4)]
+
+
+def write(writer, made, shift_ns: int = 0, names=("/cam/rgb", "/cam/depth", "/cam/camera_info"), jpeg: bool = False) -> None:
+    """Frames with topics of other names; depth stamped `shift_ns` later; colour as a compressed picture on demand."""
+    kinds = (COMPRESSED if jpeg else IMAGE, IMAGE, CAMERA_INFO)
+    colour, depth, info = (connect(writer, STORE, name, kind) for name, kind in zip(names, kinds, strict=True))
+    for frame in made:
+        head, late = header(frame.stamp_ns), header(frame.stamp_ns + shift_ns)
+        camera = frame.camera
+        roi = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+        calibration = {"d": np.zeros(5), "k": camera.matrix.ravel(), "r": np.eye(3).ravel(), "p": np.zeros(12), "roi": roi}
+        size = {"height": frame.height, "width": frame.width}
+        calibration |= {"distortion_model": "plumb_bob", "binning_x": 0, "binning_y": 0}
+        put(writer, info, frame.stamp_ns, header=head, **size, **calibration)
+        if jpeg:
+            data = cv2.imencode(".png", frame.rgb[..., ::-1])[1].ravel()
+            put(writer, colour, frame.stamp_ns, header=head, format="rgb8; png compressed bgr8", data=data)
+        else:
+            put(writer, colour, frame.stamp_ns, header=head, **size, **pixels(frame.rgb, "rgb8", 3))
+        put(writer, depth, frame.stamp_ns, header=late, **size, **pixels(depth_png(frame.depth_m), "16UC1", 2))
+
+
+def make(kind: str, **fields):
+    return STORE.types[kind](**fields)
+
+
+def header(stamp_ns: int):
+    stamp = make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return make("std_msgs/msg/Header", stamp=stamp, frame_id="camera")
+
+
+def pixels(image: np.ndarray, encoding: str, per_pixel: int) -> dict:
+    return {"encoding": encoding, "is_bigendian": 0, "step": image.shape[1] * per_pixel, "data": image.reshape(-1).view(np.uint8)}
+
+
+def put(writer, connection, log_ns: int, **fields) -> None:
+    writer.write(connection, log_ns, STORE.serialize_cdr(make(connection.msgtype, **fields), connection.msgtype))
+
+
+def made(folder: Path, *cameras, **how) -> Path:
+    with open_writer(folder) as writer:
+        for names in cameras:
+            write(writer, frames(2), names=names, **how)
+    return folder
+
+
+FRONT = ("/front/rgb/image", "/front/depth/image", "/front/rgb/camera_info")
+WRIST = ("/wrist/rgb/image", "/wrist/depth/image", "/wrist/rgb/camera_info")
+
+
+def test_topics_are_found_by_type_whatever_they_are_called(tmp_path: Path) -> None:
+    with open_bag(made(tmp_path / "bag", ("/a", "/b", "/c"))) as reader:
+        assert find_topics(reader) == Topics("/a", "/b", "/c")
+
+
+def test_a_compressed_colour_topic_will_do(tmp_path: Path) -> None:
+    bag = made(tmp_path / "bag", ("/eye/compressed", "/depth", "/camera_info"), jpeg=True)
+    assert np.array_equal(next(read_bag(bag)).rgb, frames(1)[0].rgb)
+    with open_bag(bag) as reader:
+        assert find_topics(reader, Asked(image="/eye")).colour == "/eye/compressed"
+
+
+def test_two_cameras_are_asked_about_and_one_word_decides(tmp_path: Path) -> None:
+    with open_bag(made(tmp_path / "bag", FRONT, WRIST)) as reader:
+        with pytest.raises(InvalidInputError, match=r"could be the colour image: /front.*/wrist.*; say which with --image"):
+            find_topics(reader)
+        assert find_topics(reader, Asked(image=WRIST[0])) == Topics(*WRIST)
+
+
+def test_a_missing_topic_is_an_error_that_lists_what_is_there(bag: Path, tmp_path: Path) -> None:
+    with open_writer(tmp_path / "blind") as writer:
+        words = connect(writer, STORE, "/words", "std_msgs/msg/String")
+        put(writer, words, BEGIN_NS, data="hello")
+    words = r"no colour image; it has /words \(std_msgs/msg/String, 1 messages\)"
+    with open_bag(tmp_path / "blind") as reader, pytest.raises(InvalidInputError, match=words):
+        find_topics(reader)
+    with open_bag(bag) as reader:
+        with pytest.raises(
+            InvalidInputError, match=r"no topic /eye or .*; it has /camera/.* \(sensor_msgs/msg/Image, 4 messages\)"
+        ):
+            find_topics(reader, Asked(image="/eye"))
+        with pytest.raises(InvalidInputError, match=r"camera_info holds no depth image but sensor_msgs/msg/CameraInfo"):
+            find_topics(reader, Asked(depth="/camera/color/camera_info"))
+
+
+@pytest.mark.parametrize("name", ["x.mcap", "x.db3", "x.bag"])
+def test_a_damaged_recording_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not a recording" * 50)
+    with pytest.raises(InvalidInputError, match=f"{name} cannot be read"):
+        list(read_bag(tmp_path / name))
+
+
+def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"holds no recording: neither metadata.yaml nor a file with .mcap"):
+        list(read_bag(tmp_path))
+    (tmp_path / "notes.txt").write_text("no bag")
+    with pytest.raises(
+        InvalidInputError, match=r"notes.txt is no recording; give a rosbag2 folder or a file that ends with .mcap"
+    ):
+        list(read_bag(tmp_path / "notes.txt"))
+
+
+def test_depth_of_another_moment_is_not_taken(tmp_path: Path) -> None:
+    assert len(list(read_bag(made(tmp_path / "near", FRONT, shift_ns=40_000_000)))) == 2
+    with open_bag(made(tmp_path / "far", FRONT, shift_ns=60_000_000)) as reader:
+        views = Views(reader, find_topics(reader), Selection(tolerance_s=0.03))
+        assert [view.stamp_ns for view in views] == []
+        assert views.counts.colours == 2 and views.counts.least_gap_ns == 40_000_000
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=40), st.lists(st.integers(0, 300), min_size=1, max_size=40))
+def test_every_colour_image_gets_the_nearest_depth(colours: list[int], depths: list[int]) -> None:
+    colours, depths = sorted(set(colours)), sorted(set(depths))
+    pairing, found = Pairing(5e-9), {}
+    for stamp, is_depth in sorted([(s, False) for s in colours] + [(s, True) for s in depths]):
+        (pairing.add_depth if is_depth else pairing.add_colour)(Stamped(stamp, stamp, None))
+        found.update({c.stamp_ns: d.stamp_ns for c, d in pairing.pairs()})
+    found.update({c.stamp_ns: d.stamp_ns for c, d in pairing.pairs(ended=True)})
+    gaps = {c: min(abs(c - d) for d in depths) for c in colours}
+    assert set(found) == {c for c, gap in gaps.items() if gap <= 5}
+    assert all(abs(c - d) == gaps[c] for c, d in found.items())
+
+
+def test_images_without_partner_do_not_pile_up() -> None:
+    pairing = Pairing(0.01)
+    for stamp in range(10_000):
+        pairing.add_colour(Stamped(stamp * GAP_NS, stamp, None))
+        assert list(pairing.pairs()) == []
+    waiting = list(pairing.pairs(ended=True))
+    assert waiting == [] and pairing.counts.colours == 10_000 and pairing.counts.pairs == 0
+    assert len(pairing._colours) <= KEPT
+
+
+def test_frames_are_thinned_out_by_number_or_by_time() -> None:
+    stamps = [n * GAP_NS for n in range(10)]
+    every, slow = Thinning(Selection(every=4)), Thinning(Selection(rate_hz=4.0))
+    assert [n for n, s in enumerate(stamps) if every.takes(s)] == [0, 4, 8]
+    assert [n for n, s in enumerate(stamps) if slow.takes(s)] == [0, 3, 5, 8]
+    with pytest.raises(SettingsError, match="every 2, or 4 a second, not both"):
+        Selection(every=2, rate_hz=4.0)
+
+
+def test_a_part_of_the_recording(bag: Path) -> None:
+    with open_bag(bag) as reader:
+        views = list(Views(reader, find_topics(reader), Selection(start_s=0.1, duration_s=0.15)))
+        assert [round(view.time_s, 3) for view in views] == [0.1, 0.2]
+        assert views[0].frame()[0].base_from_camera is not None  # though its transform was recorded before
+        with pytest.raises(InvalidInputError, match=r"0.3 s long; nothing is left after --start 9"):
+            Views(reader, find_topics(reader), Selection(start_s=9.0))
+
+
+def test_moving_frames_are_interpolated_and_not_guessed() -> None:
+    tree = FrameTree(tolerance_s=0.1)
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    tree.add("base", "arm", transform(np.eye(3), np.zeros(3)), 0, fixed=False)
+    tree.add("/base", "arm", transform(quarter, np.array([1.0, 0, 0])), 10**9, fixed=False)
+    tree.add("arm", "camera", transform(np.eye(3), np.array([0, 0, 1.0])), 0, fixed=True)
+    half = np.sqrt(0.5)
+    expected = transform(np.array([[half, -half, 0], [half, half, 0], [0, 0, 1]]), np.array([0.5, 0, 1]))
+    np.testing.assert_allclose(tree.find("base", "camera", 5 * 10**8), expected, atol=1e-12)
+    np.testing.assert_allclose(tree.find("camera", "base", 5 * 10**8) @ expected, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(tree.find("base", "arm", 1_090_000_000)[:3, 3], [1, 0, 0])
+    with pytest.raises(LookupError, match=r"no path from 'camera' to 'base' at .*; frames with a parent: arm, camera"):
+        tree.find("base", "camera", 2 * 10**9)
+
+
+def test_compressed_depth_is_read() -> None:
+    raw = np.array([[0, 500], [1234, 65535]], np.uint16)
+    data = np.frombuffer(b"\0" * 12 + cv2.imencode(".png", raw)[1].tobytes(), np.uint8)
+    depth = depth_of(SimpleNamespace(format="16UC1; compressedDepth png", data=data))
+    np.testing.assert_allclose(depth, [[np.nan, 0.5], [1.234, 65.535]], rtol=1e-6)
+
+
+def test_calibration_of_either_spelling_with_binning_and_region() -> None:
+    roi = SimpleNamespace(x_offset=20, y_offset=10, width=200, height=100)
+    k = [400.0, 0, 160, 0, 410.0, 120, 0, 0, 1]
+    fields = {"distortion_model": "plumb_bob", "binning_x": 2, "binning_y": 2, "roi": roi, "width": 320, "height": 240}
+    new = camera_of(SimpleNamespace(**fields, k=k, d=[0.0] * 5))
+    assert new == camera_of(SimpleNamespace(**fields, K=k, D=[]))
+    assert (new.width, new.height, new.fx, new.fy, new.cx, new.cy) == (100, 50, 200, 205, 70, 55)
+    with pytest.raises(InvalidInputError, match=r"K\[0\] is 0 for a 320x240 image; calibrate"):
+        camera_of(SimpleNamespace(**fields, k=[0.0] * 9, d=[]))
