@@ -4,17 +4,21 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
+from rosbags.typesys import Stores, get_typestore
 from synthetic import synthetic_scene
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.offline.bags.writer import write_bag
+from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, COMPRESSED, IMAGE
+from qwen_seg_ros.offline.bags.writer import connect, depth_mm, write_bag
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.segmentation.replay import ReplaySegmenter
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
 from qwen_seg_ros.settings import Settings
 
+STORE = get_typestore(Stores.ROS2_HUMBLE)
 BEGIN_NS = 1_700_000_000 * 10**9
 GAP_NS = 100_000_000
 
@@ -49,5 +53,41 @@ def pipeline() -> Pipeline:
     return Pipeline(Settings(), ReplaySegmenter(scene()[1]))
 
 
-def depth_png(metres: np.ndarray) -> np.ndarray:
-    return np.rint(np.nan_to_num(metres) * 1000).astype(np.uint16)
+def write(writer, made, shift_ns: int = 0, names=("/cam/rgb", "/cam/depth", "/cam/camera_info"), jpeg: bool = False) -> None:
+    """Frames with topics of other names; depth stamped `shift_ns` later; colour as a compressed picture on demand."""
+    kinds = (COMPRESSED if jpeg else IMAGE, IMAGE, CAMERA_INFO)
+    colour, depth, info = (connect(writer, STORE, name, kind) for name, kind in zip(names, kinds, strict=True))
+    for frame in made:
+        head, late = header(frame.stamp_ns), header(frame.stamp_ns + shift_ns)
+        size = {"height": frame.height, "width": frame.width}
+        put(writer, info, frame.stamp_ns, header=head, **size, **calibration_fields(frame.camera))
+        if jpeg:
+            data = cv2.imencode(".png", frame.rgb[..., ::-1])[1].ravel()
+            put(writer, colour, frame.stamp_ns, header=head, format="rgb8; png compressed bgr8", data=data)
+        else:
+            put(writer, colour, frame.stamp_ns, header=head, **size, **pixels(frame.rgb, "rgb8", 3))
+        depths = pixels(depth_mm(frame.depth_m), "16UC1", 2)
+        put(writer, depth, frame.stamp_ns, header=late, **size, **depths)
+
+
+def calibration_fields(camera) -> dict:
+    roi = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    lens = {"d": np.zeros(5), "k": camera.matrix.ravel(), "r": np.eye(3).ravel(), "p": np.zeros(12), "roi": roi}
+    return lens | {"distortion_model": "plumb_bob", "binning_x": 0, "binning_y": 0}
+
+
+def make(kind: str, **fields):
+    return STORE.types[kind](**fields)
+
+
+def header(stamp_ns: int):
+    stamp = make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return make("std_msgs/msg/Header", stamp=stamp, frame_id="camera")
+
+
+def pixels(image: np.ndarray, encoding: str, per_pixel: int) -> dict:
+    return {"encoding": encoding, "is_bigendian": 0, "step": image.shape[1] * per_pixel, "data": image.reshape(-1).view(np.uint8)}
+
+
+def put(writer, connection, log_ns: int, **fields) -> None:
+    writer.write(connection, log_ns, STORE.serialize_cdr(make(connection.msgtype, **fields), connection.msgtype))

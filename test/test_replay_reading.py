@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rosbags")
 
-from replay_recordings import BEGIN_NS, GAP_NS, depth_png, frames, recording
+from replay_recordings import BEGIN_NS, GAP_NS, STORE, calibration_fields, frames, header, make, pixels, put, recording, write
 from rosbags.convert.converter import convert
 from rosbags.typesys import Stores, get_typestore
 
@@ -25,11 +25,9 @@ from qwen_seg_ros.offline.bags.opening import open_bag
 from qwen_seg_ros.offline.bags.pairing import KEPT, Pairing, Stamped
 from qwen_seg_ros.offline.bags.reader import read_bag
 from qwen_seg_ros.offline.bags.selection import Selection, Thinning
-from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, COMPRESSED, IMAGE, Topics
+from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, IMAGE, Topics
 from qwen_seg_ros.offline.bags.views import Views
 from qwen_seg_ros.offline.bags.writer import connect, open_writer
-
-STORE = get_typestore(Stores.ROS2_HUMBLE)
 
 
 @pytest.fixture(scope="module")
@@ -70,43 +68,6 @@ def test_files_of_a_split_recording_without_metadata_are_one(tmp_path: Path) -> 
         (tmp_path / f"part{number}" / "metadata.yaml").unlink()
         (tmp_path / f"part{number}").rmdir()
     assert [f.stamp_ns for f in read_bag(tmp_path)] == [f.stamp_ns for f in frames(4)]
-
-
-def write(writer, made, shift_ns: int = 0, names=("/cam/rgb", "/cam/depth", "/cam/camera_info"), jpeg: bool = False) -> None:
-    """Frames with topics of other names; depth stamped `shift_ns` later; colour as a compressed picture on demand."""
-    kinds = (COMPRESSED if jpeg else IMAGE, IMAGE, CAMERA_INFO)
-    colour, depth, info = (connect(writer, STORE, name, kind) for name, kind in zip(names, kinds, strict=True))
-    for frame in made:
-        head, late = header(frame.stamp_ns), header(frame.stamp_ns + shift_ns)
-        camera = frame.camera
-        roi = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-        calibration = {"d": np.zeros(5), "k": camera.matrix.ravel(), "r": np.eye(3).ravel(), "p": np.zeros(12), "roi": roi}
-        size = {"height": frame.height, "width": frame.width}
-        calibration |= {"distortion_model": "plumb_bob", "binning_x": 0, "binning_y": 0}
-        put(writer, info, frame.stamp_ns, header=head, **size, **calibration)
-        if jpeg:
-            data = cv2.imencode(".png", frame.rgb[..., ::-1])[1].ravel()
-            put(writer, colour, frame.stamp_ns, header=head, format="rgb8; png compressed bgr8", data=data)
-        else:
-            put(writer, colour, frame.stamp_ns, header=head, **size, **pixels(frame.rgb, "rgb8", 3))
-        put(writer, depth, frame.stamp_ns, header=late, **size, **pixels(depth_png(frame.depth_m), "16UC1", 2))
-
-
-def make(kind: str, **fields):
-    return STORE.types[kind](**fields)
-
-
-def header(stamp_ns: int):
-    stamp = make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-    return make("std_msgs/msg/Header", stamp=stamp, frame_id="camera")
-
-
-def pixels(image: np.ndarray, encoding: str, per_pixel: int) -> dict:
-    return {"encoding": encoding, "is_bigendian": 0, "step": image.shape[1] * per_pixel, "data": image.reshape(-1).view(np.uint8)}
-
-
-def put(writer, connection, log_ns: int, **fields) -> None:
-    writer.write(connection, log_ns, STORE.serialize_cdr(make(connection.msgtype, **fields), connection.msgtype))
 
 
 def made(folder: Path, *cameras, **how) -> Path:
@@ -219,6 +180,58 @@ def test_a_part_of_the_recording(bag: Path) -> None:
         assert views[0].frame()[0].base_from_camera is not None  # though its transform was recorded before
         with pytest.raises(InvalidInputError, match=r"0.3 s long; nothing is left after --start 9"):
             Views(reader, find_topics(reader), Selection(start_s=9.0))
+
+
+def two_eyes(folder: Path, calibrated: bool, placed: bool) -> tuple[np.ndarray | None, str]:
+    """Depth and remark of a recording whose depth is of the frame "other", 5 cm beside colour's, at half the size."""
+    frame = frames(1)[0]
+    info = frame.camera.scaled_to(80, 60)
+    with open_writer(folder) as writer:
+        write(writer, [frame], names=("/eye/image", "/far/depth", "/eye/camera_info"))
+        depth = connect(writer, STORE, "/other/depth", IMAGE)
+        head = make("std_msgs/msg/Header", stamp=header(frame.stamp_ns).stamp, frame_id="other")
+        wall = np.full((60, 80), 800, np.uint16)
+        put(writer, depth, frame.stamp_ns, header=head, height=60, width=80, **pixels(wall, "16UC1", 2))
+        if calibrated:
+            calibration = connect(writer, STORE, "/other/camera_info", CAMERA_INFO)
+            put(writer, calibration, frame.stamp_ns, header=head, height=60, width=80, **calibration_fields(info))
+        if placed:
+            fixed = connect(writer, STORE, "/tf_static", "tf2_msgs/msg/TFMessage")
+            put(writer, fixed, frame.stamp_ns, transforms=[beside("other")])
+    with open_bag(folder) as reader:
+        topics = find_topics(reader, Asked(depth="/other/depth"))
+        seen, note = next(iter(Views(reader, topics, Selection()))).frame()
+        return seen.depth_m, note
+
+
+def beside(child: str):
+    """The pose of `child`: 5 cm to the right of the camera."""
+    place = make("geometry_msgs/msg/Vector3", x=0.05, y=0.0, z=0.0)
+    turn = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+    move = make("geometry_msgs/msg/Transform", translation=place, rotation=turn)
+    return make("geometry_msgs/msg/TransformStamped", header=header(BEGIN_NS), child_frame_id=child, transform=move)
+
+
+def test_depth_of_another_camera_is_registered_or_left_out_with_a_reason(tmp_path: Path) -> None:
+    depth, note = two_eyes(tmp_path / "whole", calibrated=True, placed=True)
+    assert note == "" and depth.shape == (120, 160)
+    np.testing.assert_allclose(depth[20:100, 20:], 0.8, atol=1e-3)  # a wall stays a wall
+    assert np.isnan(depth[60, 3])  # which the other camera, farther right, does not see
+    depth, note = two_eyes(tmp_path / "unplaced", calibrated=True, placed=False)
+    assert depth is None and "it cannot be registered: no path from 'other' to 'camera'" in note
+    depth, note = two_eyes(tmp_path / "uncalibrated", calibrated=False, placed=True)
+    assert depth is None and "without calibration of its own and of another size" in note
+
+
+def test_a_view_waits_for_the_pose_that_is_recorded_after_it(tmp_path: Path) -> None:
+    with open_writer(tmp_path / "bag") as writer:
+        write(writer, frames(1))
+        moving = connect(writer, STORE, "/tf", "tf2_msgs/msg/TFMessage")
+        link = beside("camera")
+        link.header.frame_id = "base_link"
+        put(writer, moving, BEGIN_NS + 50_000_000, transforms=[link])
+    [frame] = read_bag(tmp_path / "bag")
+    np.testing.assert_allclose(frame.base_from_camera[:3, 3], [0.05, 0, 0])
 
 
 def test_moving_frames_are_interpolated_and_not_guessed() -> None:

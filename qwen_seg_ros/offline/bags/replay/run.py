@@ -7,7 +7,7 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
-from qwen_seg_ros import __version__
+import qwen_seg_ros
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.offline.bags.discovery import Asked, find_topics
 from qwen_seg_ros.offline.bags.opening import open_bag
@@ -117,7 +117,7 @@ def _description(reader: AnyReader, topics: Topics, question: Question, pipeline
     """Everything that the answers depend on, by name, without paths of the recording: it may be moved."""
     table = zip(question.timetable.starts_s, question.timetable.asked, strict=True)
     return {
-        "package": __version__,
+        "package": qwen_seg_ros.__version__,
         "bag": [reader.message_count, reader.start_time, reader.end_time],
         "topics": {name: topic for name, topic in asdict(topics).items() if name != "static_transforms"},
         "instructions": [[start, list(words)] for start, words in table],
