@@ -4,6 +4,9 @@ With a RealSense camera, for example:
     ros2 launch qwen_seg_ros segmentation.launch.py image:=/camera/camera/color/image_raw \
         depth:=/camera/camera/aligned_depth_to_color/image_raw camera_info:=/camera/camera/color/camera_info
 
+Over a slow network, compressed by image_transport (append to either):
+        image_transport:=compressed depth_image_transport:=compressedDepth
+
 Depth as the depth camera sees it works too, with its calibration and TF (docs/unregistered_depth.md):
         depth:=/camera/camera/depth/image_rect_raw depth_camera_info:=/camera/camera/depth/camera_info
 """
@@ -29,6 +32,10 @@ PARAMETERS = {  # argument -> parameter, description, type; the params_file hold
     "device": ("segmentation.device", "Where the network runs: auto, cpu or cuda", str),
     "mode": ("mode", "on_instruction or continuous", str),
     "target_frame": ("target_frame", "Frame of the 3-D results, for example base_link", str),
+    "image_transport": ("image_transport", "raw, or compressed: sensor_msgs/CompressedImage on <image>/compressed", str),
+    "depth_image_transport": (
+        "depth_image_transport", "raw, compressedDepth or compressed: sensor_msgs/CompressedImage on <depth>/<transport>", str),
+    "use_depth": ("use_depth", "false: a colour camera alone, masks without 3-D and grasps", bool),
     "depth_registration": ("depth_registration", "auto, or never: depth is registered, whatever its frame is called", str),
     "autostart": ("autostart", "true: configure and activate at start; false: wait for a lifecycle manager", bool),
     "use_sim_time": ("use_sim_time", "true: take the time from /clock, for simulation and bags", bool),

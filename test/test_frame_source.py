@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from qwen_seg_ros.geometry.transform import inverse, rotation_with_z, transform
 from qwen_seg_ros.ros.frame_source import FrameSource, View
 from qwen_seg_ros.ros.messages_out import header, pose_message, vector_message
-from qwen_seg_ros.ros.parameters import NodeSettings
+from qwen_seg_ros.ros.parameters import NodeSettings, page
 from qwen_seg_ros.ros.transforms import TransformBuffer
 from qwen_seg_ros.settings import Settings, merged, updated
 
@@ -181,3 +181,15 @@ def test_the_example_configuration_fits_the_settings() -> None:
     stages = {name: table for name, table in values.items() if isinstance(table, dict)}
     updated(NodeSettings(), {name: value for name, value in values.items() if name not in stages})
     merged(Settings(), stages)
+
+
+def test_the_page_of_parameters_is_that_of_the_settings() -> None:
+    """Where it is not: python -m qwen_seg_ros.ros.parameters > docs/parameters.md."""
+    assert (Path(__file__).parents[1] / "docs" / "parameters.md").read_text() == page()
+
+
+def test_a_colour_camera_alone_waits_for_nothing() -> None:
+    frames = FrameSource(TOPICS, lambda: NodeSettings(use_depth=False, depth_grace_s=60.0))
+    frames.on_image(image(1.0))
+    view = now(frames)
+    assert view is not None and not view.depth_wanted and view.note == "" and view.info is None

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make test, or source .ws/env.sh")
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, Image, PointField, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField, RegionOfInterest
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.mask import CroppedMask
@@ -18,7 +18,7 @@ from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
 from qwen_seg_ros.lifting.object_cloud import Lifted, ObjectCloud, Scene
 from qwen_seg_ros.msg import Status
 from qwen_seg_ros.ros import messages_out as out
-from qwen_seg_ros.ros.messages_in import camera_from_info, depth_from_image, rgb_from_image, stamp_ns
+from qwen_seg_ros.ros.messages_in import camera_from_info, depth_from_image, points_from_cloud, rgb_from_image, stamp_ns
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
 
 RNG = np.random.default_rng(5)
@@ -187,6 +187,42 @@ def test_clouds_carry_points_colours_and_ids() -> None:
     np.testing.assert_array_equal(raw[:, :12].copy().view("<f4"), points)
     np.testing.assert_array_equal(raw[:, 12:15], colors[:, ::-1])  # packed 0x00RRGGBB, little endian
     np.testing.assert_array_equal(raw[:, 16:].copy().view("<u4")[:, 0], np.arange(11))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_points_of_any_layout_come_in(kind: str, big: bool) -> None:
+    """An organised cloud of 3 rows with padded points and rows, and holes."""
+    order = ">" if big else "<"
+    layout = np.dtype({"names": ["x", "y", "z"], "formats": [order + kind] * 3, "offsets": [8, 16, 24], "itemsize": 40})
+    rows = np.zeros((3, 5), layout)
+    xyz = RNG.normal(size=(3, 5, 3)).astype(np.float32)
+    xyz[1, 2], xyz[2, 4, 0] = np.nan, np.inf
+    for axis, name in enumerate("xyz"):
+        rows[name] = xyz[..., axis]
+    padded = np.hstack([np.frombuffer(rows.tobytes(), np.uint8).reshape(3, 200), np.full((3, 7), 0xAB, np.uint8)])
+    number = {"f4": PointField.FLOAT32, "f8": PointField.FLOAT64}[kind]
+    fields = [PointField(name=name, offset=offset, datatype=number, count=1) for name, offset in (("x", 8), ("y", 16), ("z", 24))]
+    cloud = PointCloud2(height=3, width=5, fields=fields, is_bigendian=big, point_step=40, row_step=207)
+    cloud.data = array("B", padded.tobytes())
+    flat = xyz.reshape(-1, 3)
+    np.testing.assert_array_equal(points_from_cloud(cloud), flat[np.isfinite(flat).all(axis=1)])
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"width": 12}, "row_step of at least 192"),
+    ({"height": 2}, "needs a row_step of at least 176 and 352 bytes, got row_step 176 and 176 bytes"),
+    ({"point_step": 8}, "fields end at byte 12 cannot have a point_step of 8"),
+    ({"point_step": 2**32 - 1, "width": 0}, "cannot have a point_step of 4294967295"),
+    ({"width": 0}, "none of the 0 points"),
+    ({"fields": []}, "fields x y z of float32 or float64, got none"),
+])
+def test_unusable_clouds_are_refused(changes: dict, words: str) -> None:
+    cloud = out.cloud_message(out.header(0, "cam"), np.ones((11, 3), np.float32), np.zeros((11, 3), np.uint8))
+    for name, value in changes.items():
+        setattr(cloud, name, value)
+    with pytest.raises(InvalidInputError, match=words):
+        points_from_cloud(cloud)
 
 
 def test_grasps_of_all_objects_are_ranked_together() -> None:

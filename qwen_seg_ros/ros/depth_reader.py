@@ -18,18 +18,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.registration import registered_depth
 from qwen_seg_ros.ros.frame_source import View
-from qwen_seg_ros.ros.messages_in import camera_from_info, depth_from_image
+from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, depth_from_image, size_of
 from qwen_seg_ros.ros.parameters import NodeSettings
 from qwen_seg_ros.ros.transforms import TransformSource
 
-AS_PUBLISHED, LEFT_OUT = "as published", "left out"
+AS_PUBLISHED, LEFT_OUT, NOT_USED = "as published", "left out", "not used"
 SAME_PLACE = 1e-3  # metres, radians: frames nearer than this see one picture
 
 _CONNECT = "remap depth_camera_info to the depth camera's calibration, or subscribe to depth registered to the colour image"
@@ -65,7 +64,7 @@ class DepthReader:
 
     def __init__(self, transforms: Callable[[], TransformSource]) -> None:
         self._transforms = transforms
-        self._last: tuple[Image, _Cameras, DepthImage] | None = None
+        self._last: tuple[Picture, _Cameras, DepthImage] | None = None
 
     def read(self, view: View, settings: NodeSettings) -> ReadDepth:
         """Decode, and register where that is needed and can be done; blocks for the transform's time-out at most.
@@ -74,7 +73,7 @@ class DepthReader:
             InvalidInputError: for a depth image or a depth_camera_info that cannot be used.
         """
         if view.depth is None:
-            return ReadDepth(None, LEFT_OUT, view.note)
+            return ReadDepth(None, LEFT_OUT if view.depth_wanted else NOT_USED, view.note)
         depth_m = depth_from_image(view.depth)
         if settings.depth_registration == "never" or not view.other_frame:
             return ReadDepth(depth_m, AS_PUBLISHED)
@@ -87,14 +86,14 @@ class DepthReader:
             reason = f"it cannot be registered: no transform {color} <- {depth}: {error}"
             remedy = f"have the camera driver publish it or run tf2_ros static_transform_publisher, or {_DECLARE}"
             return ReadDepth(None, LEFT_OUT, f"{_of_another_frame(view)}, and {reason}; {remedy}")
-        return self._registered(view, depth_m, _cameras(view, settings, color_from_depth))
+        return self._registered(view, depth_m, _cameras(view, depth_m, settings, color_from_depth))
 
     def _color_from_depth(self, view: View, timeout_s: float) -> Matrix4:
         return self._transforms().lookup(*_frames(view), view.stamp, timeout_s)
 
     def _uncalibrated(self, view: View, depth_m: DepthImage) -> ReadDepth:
         """Without the depth camera's calibration nothing can be registered; what speaks for and against using it as it is?"""
-        what, size = f"{_of_another_frame(view)}, with {view.note}", (view.image.width, view.image.height)
+        what, size = f"{_of_another_frame(view)}, with {view.note}", size_of(view.image)
         if depth_m.shape[::-1] != size:
             sizes = "{}x{} and {}x{}".format(*depth_m.shape[::-1], *size)
             return ReadDepth(None, LEFT_OUT, f"{what}, and the sizes differ ({sizes}); {_CONNECT}")
@@ -133,12 +132,13 @@ def _of_another_frame(view: View) -> str:
     return f"depth is of the frame {depth!r}, colour of {color!r}"
 
 
-def _cameras(view: View, settings: NodeSettings, color_from_depth: Matrix4) -> _Cameras:
-    assert view.depth is not None and view.info is not None and view.depth_info is not None
+def _cameras(view: View, depth_m: DepthImage, settings: NodeSettings, color_from_depth: Matrix4) -> _Cameras:
+    assert view.info is not None and view.depth_info is not None
     camera = camera_from_info(view.depth_info, settings.depth_is_rectified, "depth_camera_info")
-    if (camera.width, camera.height) != (view.depth.width, view.depth.height):
+    height, width = depth_m.shape
+    if (camera.width, camera.height) != (width, height):
         raise InvalidInputError(
             f"depth_camera_info is for {camera.width}x{camera.height} images, the depth image is "
-            f"{view.depth.width}x{view.depth.height}; remap it to the calibration that belongs to the depth topic"
+            f"{width}x{height}; remap it to the calibration that belongs to the depth topic"
         )
     return _Cameras(camera, camera_from_info(view.info, settings.image_is_rectified), color_from_depth)

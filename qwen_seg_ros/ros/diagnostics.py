@@ -26,6 +26,8 @@ def _verdict(state: str, frames: FrameSource | None, worker: Worker | None) -> t
         return DiagnosticStatus.WARN, frames.missing()
     if silent_s > _SILENT_S:
         return DiagnosticStatus.WARN, f"no image for {silent_s:.0f} s"
+    if not frames.wants_depth():
+        return DiagnosticStatus.OK, "running, in the image only: use_depth is false"
     if not frames.counters.pairs:
         return DiagnosticStatus.WARN, f"no 3-D results: {frames.missing()}"
     if worker is not None and worker.depth_note:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage
-from qwen_seg_ros.ros.messages_in import camera_from_info, rgb_from_image, stamp_ns
+from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, rgb_from_image, stamp_ns
 from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner
@@ -40,15 +40,16 @@ class Counters:
 class View:
     """Messages of one moment. depth, info, depth_info None = there was none; arrived_s: monotonic clock.
 
-    note: why there is no depth, or no calibration for depth of a frame of its own.
+    note: why there is no depth, or no calibration for depth of a frame of its own. depth_wanted: False = nobody asks for 3-D.
     """
 
-    image: Image
-    depth: Image | None
+    image: Picture
+    depth: Picture | None
     info: CameraInfo | None
     depth_info: CameraInfo | None
     arrived_s: float
     note: str = ""
+    depth_wanted: bool = True
 
     @property
     def stamp(self) -> int:
@@ -74,7 +75,7 @@ class View:
         return Frame(rgb, depth_m, camera, None, self.image.header.frame_id, self.stamp)
 
 
-def same_frame(image: Image, depth: Image) -> bool:
+def same_frame(image: Picture, depth: Picture) -> bool:
     """By name; a depth image that names no frame is taken for one of the colour image's."""
     return depth.header.frame_id.lstrip("/") in ("", image.header.frame_id.lstrip("/"))
 
@@ -104,21 +105,21 @@ class FrameSource:
         """`topics`: resolved names under the keys image, depth, camera_info, depth_camera_info, for messages to the user."""
         self._settings = settings
         self.counters = Counters()
-        self._topics = topics
+        self.topics = topics
         self._changed = threading.Condition()
         self._colour, self._depth = _Stream(), _Stream()
         self._infos: dict[str, CameraInfo] = {}
         self._depth_infos: dict[str, CameraInfo] = {}
-        self._pair: tuple[float, Image, Image] | None = None  # arrival of the colour image, colour, depth
-        self._taken: Image | None = None
+        self._pair: tuple[float, Picture, Picture] | None = None  # arrival of the colour image, colour, depth
+        self._taken: Picture | None = None
         self._lonely_since: float | None = None  # arrival of the first colour image after the last pair
 
-    def on_image(self, msg: Image) -> None:
+    def on_image(self, msg: Picture) -> None:
         with self._changed:
             self.counters.images += 1
             self._store(self._colour, msg)
 
-    def on_depth(self, msg: Image) -> None:
+    def on_depth(self, msg: Picture) -> None:
         with self._changed:
             self.counters.depths += 1
             self._store(self._depth, msg)
@@ -167,7 +168,7 @@ class FrameSource:
     def missing(self) -> str:
         """Why there is no view: which topic is silent, or what does not fit together."""
         with self._changed:
-            topics, count, frame_id = self._topics, self.counters, self._image_frame_id()
+            topics, count, frame_id = self.topics, self.counters, self.camera_frame()
             arrived = f"{count.images} images, {count.depths} depth images and {count.infos} camera_infos arrived"
             if not self._colour.messages:
                 return f"no image on {topics['image']}; {arrived}; check the topic name (remap `image`) and that the camera runs"
@@ -186,11 +187,19 @@ class FrameSource:
             newest = [stream.messages[-1][1] for stream in (self._colour, self._depth) if stream.messages]
             return len(newest) == 2 and not same_frame(*newest)
 
+    def wants_depth(self) -> bool:
+        return self._settings().use_depth
+
+    def camera_frame(self) -> str:
+        """Frame of the newest colour image; "" = none has arrived."""
+        with self._changed:
+            return self._colour.messages[-1][1].header.frame_id if self._colour.messages else ""
+
     def seconds_since_image(self) -> float | None:
         with self._changed:
             return self._age(self._colour.messages[-1][0]) if self._colour.messages else None
 
-    def _store(self, stream: _Stream, msg: Image) -> None:
+    def _store(self, stream: _Stream, msg: Picture) -> None:
         if stamp_ns(msg.header.stamp) < stream.newest_ns - _JUMP_NS:
             self.counters.time_jumps += 1
             self._forget_images()
@@ -216,13 +225,13 @@ class FrameSource:
         if self._lonely_since is None:
             self._lonely_since = waiting_since
 
-    def _set_pair(self, arrived: float, image: Image, depth: Image) -> None:
+    def _set_pair(self, arrived: float, image: Picture, depth: Picture) -> None:
         if self._pair is None or self._pair[1] is not image:
             self.counters.pairs += 1
             self.counters.dropped += self._pair is not None and self._pair[1] is not self._taken
         self._pair = (arrived, image, depth)
 
-    def _nearest_depth(self, image: Image) -> tuple[Image | None, float]:
+    def _nearest_depth(self, image: Picture) -> tuple[Picture | None, float]:
         stamp = stamp_ns(image.header.stamp)
         gaps = [(abs(stamp_ns(depth.header.stamp) - stamp) * 1e-9, depth) for _, depth in self._depth.messages]
         gap_s, depth = min(gaps, key=lambda entry: entry[0], default=(float("inf"), None))
@@ -233,6 +242,8 @@ class FrameSource:
         if not self._colour.messages or self._age(self._colour.messages[-1][0]) > self._allowed_age():
             return None
         arrived, image, depth = *self._colour.messages[-1], None
+        if not self.wants_depth():
+            return View(image, None, self._infos.get(image.header.frame_id), None, arrived, depth_wanted=False)
         note = ""
         if self._lonely_since is not None and self._age(self._lonely_since) >= self._settings().depth_grace_s:
             note = self._pairing()
@@ -253,19 +264,16 @@ class FrameSource:
 
     def _no_depth_info(self, frame_id: str) -> str:
         others = f" (only for {', '.join(map(repr, self._depth_infos))})" if self._depth_infos else ""
-        return f"no camera_info for the depth frame {frame_id!r} on {self._topics['depth_camera_info']}{others}"
+        return f"no camera_info for the depth frame {frame_id!r} on {self.topics['depth_camera_info']}{others}"
 
     def _pairing(self) -> str:
         """How depth and colour fit, for messages: called with the lock held."""
         if not self._depth.messages:
-            return f"no depth image on {self._topics['depth']} ({self.counters.depths} arrived so far)"
+            return f"no depth image on {self.topics['depth']} ({self.counters.depths} arrived so far)"
         gaps = [self._nearest_depth(image)[1] for _, image in self._colour.messages]
         gap = f"; nearest stamps differ by {min(gaps):.3g} s, allowed are {self._settings().sync_tolerance_s:g} s" if gaps else ""
         count = self.counters
         return f"{count.images} colour and {count.depths} depth images arrived, {count.pairs} pairs matched{gap}"
-
-    def _image_frame_id(self) -> str:
-        return self._colour.messages[-1][1].header.frame_id if self._colour.messages else ""
 
     def _allowed_age(self) -> float:
         return self._settings().max_frame_age_s or float("inf")

@@ -1,18 +1,21 @@
 """ROS messages -> arrays and cameras. Images are viewed in place where the encoding allows it; nothing is guessed."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.geometry.arrays import DepthImage, RgbImage
+from qwen_seg_ros.geometry.arrays import DepthImage, Points, RgbImage
 from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.geometry.compressed_images import colour_from_bytes, depth_from_bytes, head_of
 from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS, pixels_of
 
+Picture: TypeAlias = Image | CompressedImage
 _DEPTH: dict[str, np.dtype] = {"16UC1": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
+_COORDINATE = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
 _FISHEYE = {"equidistant", "fisheye"}
 _PINHOLE = {"plumb_bob", "rational_polynomial", "thin_prism", ""}
 _COEFFICIENTS = {False: (4, 5, 8, 12, 14), True: (4,)}  # how many OpenCV takes, by whether it is a fisheye
@@ -23,12 +26,23 @@ def stamp_ns(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def rgb_from_image(msg: Image) -> RgbImage:
+def size_of(msg: Picture) -> tuple[int, int]:
+    """Width and height, without decoding. Raises InvalidInputError for compressed bytes that are no picture."""
+    if isinstance(msg, CompressedImage):
+        head = head_of(bytes(msg.data))
+        return head.width, head.height
+    return msg.width, msg.height
+
+
+def rgb_from_image(msg: Picture) -> RgbImage:
     """Colour image -> uint8 (H, W, 3), red first; `rgb8` is a view of the message, the rest is converted once.
 
     Raises:
-        InvalidInputError: for an encoding that neither this module nor an installed cv_bridge reads, or too few bytes.
+        InvalidInputError: for an encoding that neither this module nor an installed cv_bridge reads, too few bytes, or a
+            compressed picture that is damaged or too large.
     """
+    if isinstance(msg, CompressedImage):
+        return colour_from_bytes(bytes(msg.data), msg.format)
     if msg.encoding not in COLOUR_ENCODINGS:
         return _rgb_by_cv_bridge(msg)
     channels, conversion = COLOUR_ENCODINGS[msg.encoding]
@@ -36,14 +50,16 @@ def rgb_from_image(msg: Image) -> RgbImage:
     return pixels if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion))
 
 
-def depth_from_image(msg: Image) -> DepthImage:
+def depth_from_image(msg: Picture) -> DepthImage:
     """Depth image -> float32 (H, W) metres, NaN = no measurement. The encoding decides the unit (REP 118).
 
     16UC1: millimetres, 0 = no measurement. 32FC1: metres; NaN, infinite and non-positive values are no measurement.
 
     Raises:
-        InvalidInputError: for another encoding or too few bytes.
+        InvalidInputError: for another encoding, too few bytes, or a compressed picture that is damaged or too large.
     """
+    if isinstance(msg, CompressedImage):
+        return depth_from_bytes(bytes(msg.data), msg.format)
     if msg.encoding not in _DEPTH:
         raise InvalidInputError(
             f"depth image has the encoding {msg.encoding!r}; send 16UC1 (millimetres, 0 = none) or 32FC1 (metres, NaN = none)"
@@ -83,6 +99,45 @@ def camera_from_info(msg: CameraInfo, rectified: bool = False, topic: str = "cam
             f"it has {' or '.join(map(str, allowed))}"
         )
     return _cropped_and_binned(msg, matrix, distortion, msg.distortion_model in _FISHEYE)
+
+
+def points_from_cloud(msg: PointCloud2) -> Points:
+    """The fields x y z of a cloud -> float32 (N, 3) in its frame, N > 0; points that are not finite are left out.
+
+    Raises:
+        InvalidInputError: for missing fields, too few bytes, or a cloud without a finite point.
+    """
+    layout = _xyz_layout(msg)
+    needed = msg.row_step * max(msg.height - 1, 0) + msg.point_step * msg.width
+    if msg.row_step < msg.point_step * msg.width or len(msg.data) < needed:
+        raise InvalidInputError(
+            f"a cloud of {msg.width}x{msg.height} points of {msg.point_step} bytes needs a row_step of at least "
+            f"{msg.point_step * msg.width} and {needed} bytes, got row_step {msg.row_step} and {len(msg.data)} bytes"
+        )
+    strides = (msg.row_step, msg.point_step)
+    cloud: NDArray = np.ndarray((msg.height, msg.width), layout, memoryview(msg.data), strides=strides)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is left out
+        points = np.stack([cloud[name].ravel().astype(np.float32) for name in "xyz"], axis=1)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        raise InvalidInputError(f"none of the {msg.width * msg.height} points of the cloud is finite")
+    return points
+
+
+def _xyz_layout(msg: PointCloud2) -> np.dtype:
+    """Where x, y and z lie in a point; InvalidInputError where they do not."""
+    fields = {field.name: field for field in msg.fields if field.datatype in _COORDINATE}
+    if not {"x", "y", "z"} <= set(fields):
+        names = ", ".join(field.name for field in msg.fields) or "none"
+        raise InvalidInputError(f"a cloud needs fields x y z of float32 or float64, got {names}")
+    formats = [(">" if msg.is_bigendian else "<") + _COORDINATE[fields[name].datatype] for name in "xyz"]
+    offsets = [fields[name].offset for name in "xyz"]
+    ends = max(offset + int(form[-1]) for offset, form in zip(offsets, formats, strict=True))
+    if not ends <= msg.point_step <= len(msg.data):
+        raise InvalidInputError(
+            f"a cloud of {len(msg.data)} bytes whose fields end at byte {ends} cannot have a point_step of {msg.point_step}"
+        )
+    return np.dtype({"names": ["x", "y", "z"], "formats": formats, "offsets": offsets, "itemsize": msg.point_step})
 
 
 def _cropped_and_binned(msg: CameraInfo, matrix: NDArray, distortion: tuple[float, ...], fisheye: bool) -> Camera:

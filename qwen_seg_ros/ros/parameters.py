@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.setting import check, check_value, setting
-from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, updated
+from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, parameters_page, updated
 
 _FOREIGN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 
@@ -42,6 +42,14 @@ class NodeSettings:
     max_frame_age_s: float = setting(5.0, "Images that arrived longer ago are not answered on; 0 = any age", 0.0, 86400.0)
     deadline_s: float = setting(30.0, "Longest time from instruction to answer; 0 = no limit", 0.0, 3600.0)
     queue_size: int = setting(4, "Instructions that may wait; further ones are answered BUSY", 1, 100)
+    image_transport: str = setting(
+        "raw", "raw: sensor_msgs/Image on `image`; compressed: sensor_msgs/CompressedImage, jpeg or png, on `image/compressed`. "
+        "Changes hold from the next activation on", choices=("raw", "compressed"))
+    depth_image_transport: str = setting(
+        "raw", "raw: sensor_msgs/Image on `depth`; others: sensor_msgs/CompressedImage, 16-bit png, on `depth/compressedDepth` "
+        "or `depth/compressed`. Changes hold from the next activation on", choices=("raw", "compressedDepth", "compressed"))
+    use_depth: bool = setting(True, "false: a colour camera alone; answers are masks without 3-D and grasps, and do not wait for "
+                                    "depth. true again: depth is subscribed to at the next activation")
     image_is_rectified: bool = setting(False, "The images are rectified: use P of camera_info and no distortion")
     # No choice may be "off": YAML reads it as false.
     depth_registration: str = setting(
@@ -119,6 +127,12 @@ class Parameters:
         self.node_settings, self.pipeline = node_settings, pipeline
 
 
+def page() -> str:
+    """docs/parameters.md: `python -m qwen_seg_ros.ros.parameters > docs/parameters.md`."""
+    node, stages = parameters_page(NodeSettings()), parameters_page(Settings())
+    return node + stages[stages.index("\n## ") :]
+
+
 def to_ros(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -130,3 +144,7 @@ def from_ros(value: Any, default: Any) -> Any:
     if isinstance(default, tuple) and isinstance(value, (list, tuple, array)):
         return tuple(value)
     return value
+
+
+if __name__ == "__main__":
+    print(page(), end="")

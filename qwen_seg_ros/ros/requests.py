@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.msg import GraspPreferences
 from qwen_seg_ros.pipeline import PipelineResult
 from qwen_seg_ros.status import StatusCode
 
@@ -36,7 +37,6 @@ class Request:
     seen: stamp and frame of the image it is answered on, once that is known.
     """
 
-
     instruction: str
     plan_grasps: bool
     done: Callable[[Any], None] = lambda answer: None
@@ -45,6 +45,7 @@ class Request:
     deadline_s: float = 0.0
     standing: bool = False
     seen: tuple[int, str] | None = None
+    preferences: GraspPreferences | None = None
     received: float = field(default_factory=time.monotonic)
 
     def late(self) -> bool:

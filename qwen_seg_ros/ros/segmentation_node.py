@@ -1,7 +1,7 @@
 """The ROS 2 node: a lifecycle node that configures and activates itself unless `autostart` is false."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import rclpy
@@ -14,7 +14,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
@@ -22,7 +22,10 @@ from qwen_seg_ros.action import FindGraspTargets
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.ros.diagnostics import diagnostic_array
 from qwen_seg_ros.ros.frame_source import FrameSource
+from qwen_seg_ros.ros.inputs import image_type, input_topics
+from qwen_seg_ros.ros.messages_in import Picture
 from qwen_seg_ros.ros.parameters import Parameters
+from qwen_seg_ros.ros.preferences_in import frames_named
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
 from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_source
@@ -49,7 +52,7 @@ class SegmentationNode(LifecycleNode):
         self._worker: Worker | None = None
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
-        topics = {name: self.resolve_topic_name(name) for name in ("image", "depth", "camera_info", "depth_camera_info")}
+        topics = input_topics(self, self.parameters.node_settings)
         self._frames = FrameSource(topics, lambda: self.parameters.node_settings)
         self._offer_services()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -112,11 +115,23 @@ class SegmentationNode(LifecycleNode):
             self._pipeline, self.parameters, self._frames, self._transform_source, self._deliver, self._now_ns, self.get_logger()
         )
         self._worker.start()
-        self._subscribe(Image, "image", self._on_image, qos_profile_sensor_data)
-        self._subscribe(Image, "depth", self._on_depth, qos_profile_sensor_data)
-        self._subscribe(CameraInfo, "camera_info", self._frames.on_info, qos_profile_sensor_data)
-        self._subscribe(CameraInfo, "depth_camera_info", self._frames.on_depth_info, qos_profile_sensor_data)
+        self._subscribe_to_cameras()
         self._subscribe(String, "instruction", self._on_instruction, QoSProfile(depth=10))
+
+    def _subscribe_to_cameras(self) -> None:
+        settings = self.parameters.node_settings
+        self._frames.topics = topics = input_topics(self, settings)
+        inputs: list[tuple[str, type, Callable[[Any], None]]] = [
+            ("image", image_type(settings.image_transport), self._on_image),
+            ("camera_info", CameraInfo, self._frames.on_info),
+        ]
+        if settings.use_depth:
+            inputs += [
+                ("depth", image_type(settings.depth_image_transport), self._on_depth),
+                ("depth_camera_info", CameraInfo, self._frames.on_depth_info),
+            ]
+        for name, kind, callback in inputs:
+            self._subscribe(kind, topics[name], callback, qos_profile_sensor_data)
 
     def _deactivate(self) -> None:
         for subscription in self._inputs:
@@ -135,11 +150,11 @@ class SegmentationNode(LifecycleNode):
 
     # Messages and requests
 
-    def _on_image(self, msg: Image) -> None:
+    def _on_image(self, msg: Picture) -> None:
         self._frames.on_image(msg)
         self._listen_to_transforms()
 
-    def _on_depth(self, msg: Image) -> None:
+    def _on_depth(self, msg: Picture) -> None:
         self._frames.on_depth(msg)
         self._listen_to_transforms()
 
@@ -149,7 +164,7 @@ class SegmentationNode(LifecycleNode):
         self._worker.submit(Request(msg.data, settings.plan_grasps, deadline_s=settings.deadline_s, standing=True))
 
     async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
-        fill(response, await self._answer(request.instruction, request.plan_grasps))
+        fill(response, await self._answer(request))
         return response
 
     async def _on_goal(self, goal: ServerGoalHandle) -> FindGraspTargets.Result:
@@ -161,8 +176,7 @@ class SegmentationNode(LifecycleNode):
             goal.publish_feedback(feedback)
 
         on_stage("waiting")
-        asked = goal.request
-        messages = await self._answer(asked.instruction, asked.plan_grasps, on_stage, lambda: goal.is_cancel_requested)
+        messages = await self._answer(goal.request, on_stage, lambda: goal.is_cancel_requested)
         if goal.is_cancel_requested:
             goal.canceled()
         elif messages.answer.code in _ANSWERED:
@@ -174,19 +188,21 @@ class SegmentationNode(LifecycleNode):
         return result
 
     async def _answer(
-        self, instruction: str, plan_grasps: bool, on_stage: Callable[[str], None] = lambda stage: None,
+        self, asked: Segment.Request | FindGraspTargets.Goal, on_stage: Callable[[str], None] = lambda stage: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> AnswerMessages:
         """Through the worker's queue; the executor goes on while the worker thinks."""
+        self._listen_to_transforms(frames_named(asked.preferences) - {self._frames.camera_frame().lstrip("/")})
         future: Any = Future(executor=self.executor)
         future.add_done_callback(lambda _: None)  # wakes the executor, which then sees that the awaiting task can go on
         deadline_s = self.parameters.node_settings.deadline_s
-        request = Request(instruction, plan_grasps, future.set_result, on_stage, cancelled, deadline_s)
+        request = Request(asked.instruction, asked.plan_grasps, future.set_result, on_stage, cancelled, deadline_s,
+                          preferences=asked.preferences)
         if self._worker is not None:
             self._worker.submit(request)
         else:
             message = "the node is not active; configure and activate it first (its log says why if that failed)"
-            self._deliver(request, Answer(instruction, StatusCode.BUSY, message, self._now_ns(), ""))
+            self._deliver(request, Answer(asked.instruction, StatusCode.BUSY, message, self._now_ns(), ""))
         return await future
 
     def _deliver(self, request: Request, answer: Answer) -> None:
@@ -212,10 +228,11 @@ class SegmentationNode(LifecycleNode):
         options = QoSOverridingOptions.with_default_policies()
         self._inputs.append(self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options))
 
-    def _listen_to_transforms(self) -> None:
-        """Only when there is something to ask: on a busy robot /tf alone costs a good part of a core."""
+    def _listen_to_transforms(self, frames: Collection[str] = ()) -> None:
+        """Only when there is something to ask: on a busy robot /tf alone costs a good part of a core. frames: of a request."""
         settings = self.parameters.node_settings
-        if self._transforms is None and (settings.target_frame or self._registers_depth()):
+        needed = settings.use_depth and (settings.target_frame or frames or self._registers_depth())
+        if self._transforms is None and needed:
             self._transforms = transform_source(self, settings.transform_tolerance_s)
 
     def _registers_depth(self) -> bool:

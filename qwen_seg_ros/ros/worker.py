@@ -12,17 +12,20 @@ from typing import Any, Protocol
 
 from qwen_seg_ros.errors import InvalidInputError, OutOfMemoryError
 from qwen_seg_ros.frame import Frame
+from qwen_seg_ros.grasping.preferences import NONE, Preferences
 from qwen_seg_ros.pipeline import Pipeline, PipelineResult
-from qwen_seg_ros.ros.depth_reader import AS_PUBLISHED, DepthReader, ReadDepth
+from qwen_seg_ros.ros.depth_reader import AS_PUBLISHED, NOT_USED, DepthReader, ReadDepth
 from qwen_seg_ros.ros.frame_source import FrameSource, View
 from qwen_seg_ros.ros.messages_out import printable
 from qwen_seg_ros.ros.parameters import Parameters
+from qwen_seg_ros.ros.preferences_in import Wishes, wishes_from_message
 from qwen_seg_ros.ros.requests import Answer, Request, RequestQueue
 from qwen_seg_ros.ros.transforms import TransformSource
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.status import Status, StatusCode
 
 _IN_3D = (StatusCode.OK, StatusCode.NO_TRANSFORM, StatusCode.NO_DEPTH)  # depth mattered for the answer
+_IMAGE_ONLY = "in the image only, without 3-D and grasps: use_depth is false"
 _POLL_S = 0.2  # how often an idle worker looks whether mode or settings changed
 
 
@@ -125,15 +128,16 @@ class Worker:
             return self._refusal(request, StatusCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
     def _answer(self, request: Request, find_view: Callable[[Request], View]) -> Answer:
-        instruction = Instruction(request.instruction)
+        instruction, wishes = Instruction(request.instruction), wishes_from_message(request.preferences)
         if request.standing:
             self._standing = request
         view = find_view(request)
         request.seen = (view.stamp, view.image.header.frame_id)
         depth = self._read_depth(view)
         frame, problem = self._located(view.frame(depth.depth_m, self._parameters.node_settings.image_is_rectified))
-        result = self._run_pipeline(view, depth, frame, instruction, request)
-        status = self._explained(request, result.status, depth.note, problem)
+        preferences = self._in_result_frame(wishes, frame)
+        result = self._run_pipeline(view, depth, frame, instruction, request, preferences)
+        status = self._explained(request, result.status, depth, problem)
         return Answer(
             instruction.text, status.code, status.message, frame.stamp_ns, frame.frame_id, frame, result,
             result_frame=self._parameters.node_settings.target_frame if result.in_base else frame.frame_id,
@@ -150,7 +154,7 @@ class Worker:
     def _read_depth(self, view: View) -> ReadDepth:
         """Depth in the colour image's pixels; when the way to it changes, the log says so."""
         depth = self._depth.read(view, self._parameters.node_settings)
-        if view.depth is not None and (depth.how, depth.note) != (self.depth_how, self.depth_note):
+        if (view.depth is not None or depth.how == NOT_USED) and (depth.how, depth.note) != (self.depth_how, self.depth_note):
             self.depth_how, self.depth_note = depth.how, depth.note
             if depth.note:
                 self._log.warning(f"depth {depth.how}: {depth.note}")
@@ -161,7 +165,7 @@ class Worker:
     def _located(self, frame: Frame) -> tuple[Frame, str]:
         """The frame with the camera's pose at the image's stamp; a missing transform is told, not fatal."""
         settings = self._parameters.node_settings
-        if not settings.target_frame or settings.target_frame == frame.frame_id:
+        if frame.depth_m is None or settings.target_frame in ("", frame.frame_id):
             return frame, ""
         try:
             pose = self._transforms().lookup(settings.target_frame, frame.frame_id, frame.stamp_ns, settings.transform_timeout_s)
@@ -169,8 +173,18 @@ class Worker:
             return frame, f"no transform {settings.target_frame} <- {frame.frame_id}: {error}; results are in the camera frame"
         return replace(frame, base_from_camera=pose), ""
 
+    def _in_result_frame(self, wishes: Wishes, frame: Frame) -> Preferences:
+        """A frame that is not named is the target frame, even where the results must stay in the camera's."""
+        if frame.depth_m is None:
+            return NONE  # there will be no grasps
+        settings = self._parameters.node_settings
+        target = settings.target_frame or frame.frame_id
+        result = frame.frame_id if frame.base_from_camera is None else target
+        find = self._transforms().lookup
+        return wishes.in_frame(result, target, lambda to, of: find(to, of, frame.stamp_ns, settings.transform_timeout_s))
+
     def _run_pipeline(
-        self, view: View, depth: ReadDepth, frame: Frame, instruction: Instruction, request: Request
+        self, view: View, depth: ReadDepth, frame: Frame, instruction: Instruction, request: Request, preferences: Preferences
     ) -> PipelineResult:
         """Looking at an image is the dear part: instructions on the same image share it."""
         pipeline, spent_ms = self._tuned_pipeline(), dict(depth.spent_ms)
@@ -182,7 +196,9 @@ class Worker:
             self._encoded = (view, depth.how, pipeline.encode(frame))
             spent_ms["encode"] = (time.perf_counter() - started) * 1e3
         stop = partial(self._given_up, request)
-        result = pipeline.run_encoded(frame, self._encoded[2], instruction, request.plan_grasps, request.on_stage, stop)
+        result = pipeline.run_encoded(
+            frame, self._encoded[2], instruction, request.plan_grasps, request.on_stage, stop, preferences
+        )
         self.last_ms = spent_ms | result.stage_ms
         return result
 
@@ -193,14 +209,16 @@ class Worker:
             self._pipeline = Pipeline(settings, self._pipeline.segmenter.with_settings(settings.segmentation))
         return self._pipeline
 
-    def _explained(self, request: Request, status: Status, depth_note: str, problem: str) -> Status:
+    def _explained(self, request: Request, status: Status, depth: ReadDepth, problem: str) -> Status:
         """Add what the pipeline cannot know: who stopped it, what is wrong with depth, why there is no transform."""
         if status.code == StatusCode.DEADLINE:
             return self._why_given_up(request) or status
+        if status.code == StatusCode.NO_DEPTH and depth.how == NOT_USED:
+            return Status(StatusCode.OK, _IMAGE_ONLY)
         if status.code == StatusCode.OK and problem:
             status = Status(StatusCode.NO_TRANSFORM, problem)
-        if status.code in _IN_3D and depth_note:
-            return Status(status.code, "; ".join(filter(None, (status.message, depth_note))))
+        if status.code in _IN_3D and depth.note:
+            return Status(status.code, "; ".join(filter(None, (status.message, depth.note))))
         return status
 
     def _given_up(self, request: Request) -> bool:

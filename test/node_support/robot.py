@@ -28,7 +28,7 @@ from node_support.process import DOMAIN
 from qwen_seg_ros.action import FindGraspTargets
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.camera import Camera
-from qwen_seg_ros.msg import GraspTargetArray, SceneObjectArray, SegmentArray
+from qwen_seg_ros.msg import GraspPreferences, GraspTargetArray, SceneObjectArray, SegmentArray
 from qwen_seg_ros.srv import Segment
 
 ANSWER_SET = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray}
@@ -134,9 +134,12 @@ class Robot:
             self._depth_info.publish(stamped(depth_info, shot.depth_frame, stamp_ns))
         if shot.depth is not None:
             depth_ns = stamp_ns + int(shot.depth_offset_s * 1e9)
-            self._depth.publish(image(shot.depth, shot.depth_encoding, shot.depth_frame, depth_ns))
+            self._depth.publish(self.picture(shot.depth, shot.depth_encoding, shot.depth_frame, depth_ns))
         if shot.rgb is not None:
-            self._image.publish(image(shot.rgb, shot.encoding, shot.frame_id, stamp_ns))
+            self._image.publish(self.picture(shot.rgb, shot.encoding, shot.frame_id, stamp_ns))
+
+    def picture(self, pixels: NDArray, encoding: str, frame_id: str, stamp_ns: int) -> Any:
+        return image(pixels, encoding, frame_id, stamp_ns)
 
     def say(self, instruction: str) -> None:
         self._instruction.publish(String(data=instruction))
@@ -173,8 +176,12 @@ class Robot:
         self.spin_until(client.service_is_ready)
         return client.call_async(request)
 
-    def segment(self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None) -> Segment.Response:
-        return self.call(Segment, "segment", Segment.Request(instruction=instruction, plan_grasps=plan_grasps), shot)
+    def segment(
+        self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None, preferences: GraspPreferences | None = None
+    ) -> Segment.Response:
+        request = Segment.Request(instruction=instruction, plan_grasps=plan_grasps)
+        request.preferences = preferences or GraspPreferences()
+        return self.call(Segment, "segment", request, shot)
 
     def diagnostics(self, wanted: Callable[[dict[str, str]], bool], shot: Shot | None = None) -> dict[str, str]:
         """The values of the first report from now on that is as wanted."""
