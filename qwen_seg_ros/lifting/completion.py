@@ -28,13 +28,13 @@ def turned_copy(points: Points, away: NDArray, gap: Gap) -> Points:
     """
     near, middle, lengths = _axes(points, away)
     few = points[:: max(1, len(points) // TESTED_POINTS)]
-    copies = np.concatenate([_turned(few, near, middle, length, away) for length in lengths])
+    copies = _turned(few, near, middle, lengths, away).reshape(-1, 3)
     with np.errstate(invalid="ignore"):
         broken = (gap(copies) > TOLERANCE_M).reshape(STEPS, -1).mean(axis=1)
     if broken.min() > MAX_BROKEN:
         return np.zeros((0, 3), np.float32)
-    length = lengths[broken <= broken.min() + TIE].mean()
-    return _turned(points, near, middle, length, away)
+    length = lengths[broken <= broken.min() + TIE].mean(keepdims=True)
+    return _turned(points, near, middle, length, away)[0]
 
 
 def _axes(points: Points, away: NDArray) -> tuple[float, float, NDArray]:
@@ -44,6 +44,10 @@ def _axes(points: Points, away: NDArray) -> tuple[float, float, NDArray]:
     return depth.min(), (side.min() + side.max()) / 2, np.linspace(length, max(1.1 * length, 1.3 * width), STEPS)
 
 
-def _turned(points: Points, near: float, middle: float, length: float, away: NDArray) -> Points:
-    axis = (near + length / 2) * away + middle * np.array([-away[1], away[0]])
-    return np.hstack([2 * axis - points[:, :2], points[:, 2:]]).astype(np.float32)
+def _turned(points: Points, near: float, middle: float, lengths: NDArray, away: NDArray) -> NDArray[np.float32]:
+    """Points (N, 3) turned by half about the axis that each of the lengths (L,) implies, (L, N, 3)."""
+    axes = (near + lengths[:, None] / 2) * away + middle * np.array([-away[1], away[0]])
+    turned = np.empty((len(lengths), *points.shape), np.float32)
+    turned[..., :2] = 2 * axes[:, None] - points[:, :2]
+    turned[..., 2] = points[:, 2]
+    return turned
