@@ -128,14 +128,15 @@ def _answer(bag: Path, question: "Question", pipeline: Pipeline, out: Path) -> "
         task = bar.add_task("", total=None, time_s=0.0, answers=0, status="none")
 
         def tell(now: Place) -> None:
-            shown = {"time_s": now.time_s, "answers": now.answers, "status": now.status}
-            bar.update(task, completed=now.share, total=1.0, **shown)
+            bar.update(task, completed=now.share, total=1.0, time_s=now.time_s, answers=now.answers, status=now.status)
 
         try:
-            return answer_bag(bag, question, pipeline, out, tell)
+            summary = answer_bag(bag, question, pipeline, out, tell)
         except KeyboardInterrupt:
             output.complain(f"stopped; the same command goes on from here, the answers so far are in {out}")
             raise typer.Exit(130) from None
+        bar.update(task, completed=1.0, total=1.0, answers=summary.answers)
+        return summary
 
 
 def _print_topics(topics: "Topics") -> None:
