@@ -37,7 +37,7 @@ def unchanged(folder: Path) -> dict[str, int]:
 def test_stored_views_are_the_rendered_ones(folder: Path) -> None:
     views = StoredViews(folder, depth=True)
     assert [(view.key, view.profile) for view in views[-2:]] == [("9000002_00", "simple"), ("9000002_01", "simple")]
-    scene = dataset._renderer(160, 120).render(FIRST + 1, 2, profile=dataset.scene_profile("simple"))[1]
+    scene = dataset._renderer(160, 120, "classic").render(FIRST + 1, 2, profile=dataset.scene_profile("simple"))[1]
     view = views[3]
     assert view.objects == scene.objects and view.camera == scene.camera
     assert (view.ids == scene.ids).all() and (view.base_from_camera == scene.base_from_camera).all()
@@ -59,7 +59,9 @@ def test_a_run_that_was_stopped_goes_on_with_what_is_missing(folder: Path, tmp_p
     assert (tmp_path / "shard_00001.parquet").read_bytes() == (folder / "shard_00001.parquet").read_bytes()
 
 
-@pytest.mark.parametrize("other", [{"profile": "train"}, {"views": 3}, {"depth": False}, {"sensor": False}])
+@pytest.mark.parametrize(
+    "other", [{"profile": "train"}, {"views": 3}, {"depth": False}, {"sensor": False}, {"renderer": "filament"}]
+)
 def test_a_folder_made_in_another_way_is_refused(folder: Path, other: dict) -> None:
     with pytest.raises(InvalidInputError, match=r"shard_00000.parquet was made with .*use another folder"):
         missing_shards(folder, FIRST, 3, replace(RENDERING, **other), shard=2)
@@ -75,7 +77,9 @@ def test_old_folders_are_finished_shards_of_simple_scenes(tmp_path: Path) -> Non
         missing_shards(tmp_path, FIRST, 3, replace(RENDERING, profile="train"), shard=2)
 
 
-@pytest.mark.parametrize("wrong", [{"views": 0}, {"views": 101}, {"size": (0, 5)}, {"profile": "nowhere"}])
+@pytest.mark.parametrize(
+    "wrong", [{"views": 0}, {"views": 101}, {"size": (0, 5)}, {"profile": "nowhere"}, {"renderer": "vulkan"}]
+)
 def test_renderings_that_cannot_be_are_refused(wrong: dict) -> None:
     with pytest.raises(InvalidInputError):
         replace(RENDERING, **wrong)

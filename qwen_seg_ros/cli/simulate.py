@@ -27,6 +27,13 @@ def simulate(
     depth: Annotated[bool, typer.Option("--depth", help="Data: write depth too.")] = False,
     profile: Annotated[str, typer.Option(help="Data: kind of scenes: train, id, ood_objects ...")] = "train",
     sensor: Annotated[bool, typer.Option("--sensor/--exact", help="Data: as the profile's sensors see it, or exact.")] = True,
+    renderer: Annotated[
+        str,
+        typer.Option(
+            help="Data: colour by classic, MuJoCo's OpenGL, or filament, physically based; it needs a Vulkan "
+            "driver: apt install mesa-vulkan-drivers libvulkan1."
+        ),
+    ] = "classic",
     shard: Annotated[int, typer.Option(min=1, help="Data: scenes in a file, what is made anew after a stop.")] = 250,
     workers: Annotated[int, typer.Option(min=1, help="Data: processes.")] = 1,
     ray: Annotated[bool, typer.Option("--ray", help="Data: the processes are actors of a Ray cluster.")] = False,
@@ -42,6 +49,8 @@ def simulate(
 
       qwen-seg simulate --data out/train --scenes 5000 --seed 1000000 --workers 2
 
+      qwen-seg simulate --data out/filament --scenes 500 --seed 1000000 --renderer filament
+
       qwen-seg simulate --data /mnt/shared/train --scenes 350000 --seed 1000000 --ray --ray-address auto --workers 512
     """
     if not (bag or data or fetch_assets):
@@ -53,7 +62,7 @@ def simulate(
     if data is not None:
         from qwen_seg_ros.offline.sim.dataset import Rendering, render_missing
 
-        rendering = Rendering(views, size if all(size) else (320, 240), profile, depth, sensor)
+        rendering = Rendering(views, size if all(size) else (320, 240), profile, depth, sensor, renderer)
         if ray or ray_address is not None:
             from qwen_seg_ros.offline.sim.cluster import generate_with_ray
 

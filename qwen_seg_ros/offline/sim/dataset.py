@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 SHARD = 250  # arrangements in a shard, unless asked otherwise
 MAX_VIEWS = 100  # of an arrangement
+RENDERERS = ("classic", "filament")  # of colour; docs/renderers.md
 
 
 @dataclass(frozen=True)
 class Rendering:
     """How an arrangement becomes rows: views of it, their width and height, the kind of scenes (offline.sim.profiles), whether
-    depth is stored, and whether the pictures are those of the profile's sensors or exact.
+    depth is stored, whether the pictures are those of the profile's sensors or exact, and who renders their colour, one of
+    RENDERERS.
 
     Raises:
-        InvalidInputError: for a number that cannot be, or a profile that does not exist.
+        InvalidInputError: for a number that cannot be, or a profile or renderer that does not exist.
     """
 
     views: int = 3
@@ -40,17 +42,20 @@ class Rendering:
     profile: str = "train"
     depth: bool = False
     sensor: bool = True
+    renderer: str = "classic"
 
     def __post_init__(self) -> None:
         scene_profile(self.profile)
         if not 1 <= self.views <= MAX_VIEWS or min(self.size) < 1:
             raise InvalidInputError(f"views must be 1..{MAX_VIEWS} and sides at least 1, got {self.views} and {self.size}")
+        if self.renderer not in RENDERERS:
+            raise InvalidInputError(f"there is no renderer {self.renderer!r}; there are {', '.join(RENDERERS)}")
 
     def rows(self, seed: int) -> list[Row]:
         """The views of one arrangement as they are stored; the same on every call."""
         chosen = scene_profile(self.profile)
         profile = chosen if self.sensor else replace(chosen, sensors=())
-        scenes = _renderer(*self.size).render(seed, self.views, profile=profile)
+        scenes = _renderer(*self.size, self.renderer).render(seed, self.views, profile=profile)
         return [to_row(scene, number, self.profile, self.depth) for number, scene in enumerate(scenes)]
 
 
@@ -72,7 +77,7 @@ class Shard:
     def render(self) -> Iterator[int]:
         """Yields each seed when its arrangement is drawn; the file is there after the last one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with ViewWriter(self.path, self.about | {"renderer": _renderer_version()}) as writer:
+        with ViewWriter(self.path, self.about | {"renderer": _renderer_version(self.rendering.renderer)}) as writer:
             for seed in range(self.first_seed, self.first_seed + self.scenes):
                 writer.add(self.rendering.rows(seed))
                 yield seed
@@ -86,19 +91,25 @@ class Shard:
         there = {"profile": "simple"} if (old / "done").exists() else about(self.path) if self.path.exists() else None
         if there is None:
             return False
-        there.pop("renderer", None)  # another version goes on in the same folder
+        there["renderer"] = _renderer_name(there.get("renderer", ""))  # another version goes on in the same folder
         if not there.items() <= self.about.items():
             raise InvalidInputError(f"{self.path} was made with {there}, asked is {self.about}; use another folder")
         return True
 
 
-def _renderer_version() -> str:
-    """
+def _renderer_name(version: str) -> str:
+    """The inverse of `_renderer_version`; what does not say so is classic, as all was before there were two."""
+    return "filament" if version.endswith(" filament") else "classic"
+
+
+def _renderer_version(name: str) -> str:
+    """As it stands in a file: "mujoco 4.0.0" is the classic renderer, "mujoco 4.0.0 filament" the other.
+
     Raises:
         MissingExtraError: without MuJoCo.
     """
     try:
-        return f"mujoco {version('mujoco')}"
+        return f"mujoco {version('mujoco')}" + (f" {name}" if name != "classic" else "")
     except PackageNotFoundError as error:
         raise MissingExtraError("rendering needs MuJoCo: pip install 'qwen-seg-ros[sim]'") from error
 
@@ -115,10 +126,10 @@ def missing_shards(folder: Path, first_seed: int, scenes: int, rendering: Render
 
 def generate(
     folder: Path, first_seed: int, scenes: int, views: int = 3, size: tuple[int, int] = (320, 240), workers: int = 1,
-    depth: bool = False, profile: str = "train", sensor: bool = True,
+    depth: bool = False, profile: str = "train", sensor: bool = True, renderer: str = "classic",
 ) -> None:  # fmt: skip
     """`render_missing` with the fields of Rendering as arguments."""
-    render_missing(folder, first_seed, scenes, Rendering(views, size, profile, depth, sensor), workers)
+    render_missing(folder, first_seed, scenes, Rendering(views, size, profile, depth, sensor, renderer), workers)
 
 
 def render_missing(
@@ -161,7 +172,7 @@ def render_whole(shard: Shard) -> int:
 
 
 @lru_cache(maxsize=1)
-def _renderer(width: int, height: int) -> "SceneRenderer":
+def _renderer(width: int, height: int, name: str) -> "SceneRenderer":
     from qwen_seg_ros.offline.sim.renderer import SceneRenderer
 
-    return SceneRenderer(width, height)
+    return SceneRenderer(width, height, filament=name == "filament")

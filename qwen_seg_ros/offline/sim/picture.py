@@ -43,6 +43,11 @@ class Painter:
         mujoco.mjv_updateScene(model, data, self.option, None, view, mujoco.mjtCatBit.mjCAT_ALL, self.scene)
         self._aim(camera)
 
+    @property
+    def eye(self) -> mujoco.MjvGLCamera:
+        """The camera of the last look: MuJoCo keeps one for each eye of a viewer and draws from between them."""
+        return mujoco.mjv_averageCamera(self.scene.camera[0], self.scene.camera[1])
+
     def colour(self) -> RgbImage:
         return self._draw(0, None)[::-1].copy()
 

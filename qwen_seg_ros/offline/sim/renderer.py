@@ -10,6 +10,7 @@ from qwen_seg_ros.offline.sim.arrange import Arranger
 from qwen_seg_ros.offline.sim.assets import require_assets
 from qwen_seg_ros.offline.sim.cameras import MOUNTS, centred_camera, draw_camera, random_camera
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
+from qwen_seg_ros.offline.sim.filament import FilamentPainter
 from qwen_seg_ros.offline.sim.lighting import dress
 from qwen_seg_ros.offline.sim.more_objects import all_objects
 from qwen_seg_ros.offline.sim.picture import Painter
@@ -27,15 +28,18 @@ class SceneRenderer:
     """Renders `width` x `height` views; not for use by two threads (one OpenGL context).
 
     objects: those to take from; None = those that the profile names, loaded when first needed: the starter catalogue by itself,
-    as it loads faster, or everything.
+    as it loads faster, or everything. filament: colour by the Filament renderer instead of the classic one; what stands where,
+    ids and depth are the same.
 
     Raises:
-        MissingExtraError: when MuJoCo, EGL or the assets are missing.
+        MissingExtraError: when MuJoCo, EGL or the assets are missing; for Filament, when Vulkan is.
     """
 
-    def __init__(self, width: int = 640, height: int = 480, objects: tuple[CatalogueEntry, ...] | None = None) -> None:
+    def __init__(
+        self, width: int = 640, height: int = 480, objects: tuple[CatalogueEntry, ...] | None = None, filament: bool = False
+    ) -> None:
         self.width, self.height = width, height
-        self.objects = objects
+        self.objects, self.filament = objects, filament
         self._studios: dict[str, Studio] = {}
         require_assets()
 
@@ -44,7 +48,7 @@ class SceneRenderer:
         pool = "starter" if pool == "starter" or self.objects else "everything"
         if pool not in self._studios:
             objects = self.objects or (catalogue() if pool == "starter" else all_objects())
-            self._studios[pool] = Studio(objects, self.width, self.height)
+            self._studios[pool] = Studio(objects, self.width, self.height, self.filament)
         return self._studios[pool]
 
     def render(
@@ -69,11 +73,12 @@ class SceneRenderer:
 class Studio:
     """A stage with what arranges and draws it."""
 
-    def __init__(self, objects: tuple[CatalogueEntry, ...], width: int, height: int) -> None:
+    def __init__(self, objects: tuple[CatalogueEntry, ...], width: int, height: int, filament: bool = False) -> None:
         self.size_px = width, height
         self.stage = Stage(objects, width, height)
         self.simple = SimpleScenes(self.stage) if all(item.pool == "starter" for item in objects) else None
         self.painter = Painter(self.stage, width, height)
+        self.filament = FilamentPainter(self.stage, width, height) if filament else None
 
     def set_up(self, profile: SceneProfile, count: tuple[int, int], rng: np.random.Generator) -> list[Placed]:
         number = int(rng.integers(count[0], count[1] + 1))
@@ -83,6 +88,8 @@ class Studio:
         else:
             placed = Arranger(self.stage, profile, rng).arrange(number)
             dress(self.stage, placed, profile, rng)
+        if self.filament:
+            self.filament.rebuild()
         return placed
 
     def view(
@@ -95,7 +102,7 @@ class Studio:
     ) -> SimScene:
         camera, pose = self._camera(placed, given, profile, rng)
         self.painter.look(camera, pose)
-        rgb = self.painter.colour()
+        rgb = self.filament.colour(self.painter.eye) if self.filament else self.painter.colour()
         ids, depth = self.painter.ids_and_depth([thing.index for thing in placed])
         records = self._records(placed, ids, depth, pose[:3, 3], profile.least_area)
         if profile.sensors:

@@ -29,6 +29,7 @@ TABLE_HALF_M = (0.75, 0.55)
 TEXTURE_PX = 512
 LIGHTS = 2
 WIDE_DEG = 70  # half angle of the cone of a lamp
+SKY = "filament.fallback.environment_light_intensity"  # number in the model that only the Filament renderer reads
 
 
 def compile_world(objects: tuple[CatalogueEntry, ...], width: int, height: int) -> mujoco.MjModel:
@@ -71,6 +72,7 @@ def _set_picture(spec: mujoco.MjSpec, width: int, height: int) -> None:
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12
     spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
+    spec.add_numeric(name=SKY, data=[0.0], size=1)
 
 
 def _add_material(spec: mujoco.MjSpec, name: str, texture: str, repeats: int) -> None:
