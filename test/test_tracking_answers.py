@@ -45,6 +45,9 @@ def test_an_unreadable_answer_loses_no_object() -> None:
     tracker.update(SCENE.frame, SCENE.answer())
     assert tracker.update(at(1), UNREADABLE).segmentation.outcome is Outcome.UNREADABLE_ANSWER
     assert tracker.propagate(at(1.1)).track_ids == ("1", "2", "3")
+    tracker.update(at(1.2), replace(UNREADABLE, instruction="cans"))
+    assert not tracker.due(at(1.3), "cans"), "the same words are not sent with every frame"
+    assert tracker.propagate(at(1.3)).segmentation.outcome is Outcome.UNREADABLE_ANSWER
 
 
 def test_a_missed_object_is_hidden_and_has_its_id_when_it_is_found_again() -> None:
@@ -106,6 +109,14 @@ def test_a_recording_that_starts_again_gets_new_ids() -> None:
     tracker.update(at(10), SCENE.answer())
     assert tracker.due(SCENE.frame, "things")
     assert tracker.update(SCENE.frame, SCENE.answer()).track_ids == ("4", "5", "6")
+
+
+def test_a_tracker_that_starts_over_asks_the_model_and_gives_new_ids() -> None:
+    tracker = Tracker()
+    tracker.update(SCENE.frame, SCENE.answer())
+    tracker.forget()
+    assert tracker.known == 0 and tracker.due(at(0.1), "things")
+    assert tracker.update(at(0.1), SCENE.answer()).track_ids == ("4", "5", "6")
 
 
 def test_images_of_another_size_do_not_confuse() -> None:

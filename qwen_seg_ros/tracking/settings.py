@@ -10,6 +10,9 @@ class TrackingSettings:
     """How long objects are followed without the model, and what makes two sightings the same object."""
 
     refresh_s: float = setting(1.0, "seconds after which the model looks again; 0 = on every frame", 0.0, 3600.0)
+    reshape_s: float = setting(
+        0.3, "seconds after which carried masks are cut anew from depth, where there is any; 0 = on every frame", 0.0, 3600.0
+    )
     keep_lost_s: float = setting(60.0, "seconds for which an object out of sight keeps its id", 0.0, 86400.0)
     max_lost: int = setting(50, "objects out of sight that are remembered at most", 0, 1000)
     max_misses: int = setting(1, "looks of the model in a row that may miss an object before it counts as lost", 0, 100)

@@ -18,6 +18,7 @@ FEW_POINTS = 300
 MIN_COVERAGE = 0.3  # share of a mask's pixels that must have depth
 SPREAD_M = 0.1  # depth so far before or behind 90 % of the mask belongs to something else
 TOLERANCE_M, TOLERANCE_SHARE = 0.012, 0.01  # depth that differs less, absolute plus share of the distance, is the same surface
+STRETCH = 1.5  # a surface that was seen aslant is seen longer from its front
 NEAREST_M = 0.02
 WIDEST = 2.5  # x / z and y / z of points that are projected: beyond, lens models fold back
 NEIGHBOURS = np.ones((3, 3), np.uint8)
@@ -138,7 +139,7 @@ class DepthView:
         height, width = self._camera.height, self._camera.width
         if len(cols) == 0:
             return CroppedMask(np.zeros((0, 0), bool), 0, 0, height, width)
-        gap_px = spacing_m * self._camera.fx / float(np.median(depth)) + 1  # rounding shifts points by up to one
+        gap_px = STRETCH * spacing_m * self._camera.fx / float(np.median(depth)) + 1  # rounding shifts points by up to one
         x0, y0 = int(cols.min()), int(rows.min())
         drawn = np.zeros((int(rows.max()) - y0 + 1, int(cols.max()) - x0 + 1), np.uint8)
         drawn[rows - y0, cols - x0] = 1

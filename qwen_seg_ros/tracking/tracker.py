@@ -9,6 +9,7 @@ from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResu
 from qwen_seg_ros.tracking.flow import Flow
 from qwen_seg_ros.tracking.following import Now, followed
 from qwen_seg_ros.tracking.matching import matches
+from qwen_seg_ros.tracking.reshaping import reshaped
 from qwen_seg_ros.tracking.settings import TrackingSettings
 from qwen_seg_ros.tracking.surface import DepthView, located
 from qwen_seg_ros.tracking.track import Sighting, Track, Tracked
@@ -26,7 +27,7 @@ class Tracker:
             tracked = tracker.propagate(frame)
 
     Ids are "1", "2", ... and never used twice by one tracker. A frame older than the last one (a recording that starts again)
-    makes it forget its objects; the numbers go on.
+    makes it forget its objects; the numbers go on. `settings` may be exchanged at any time.
     """
 
     def __init__(self, settings: TrackingSettings = DEFAULTS) -> None:
@@ -35,7 +36,7 @@ class Tracker:
         self._next_number = 1
         self._last_frame: Frame | None = None
         self._answer: SegmentationResult | None = None
-        self._answered_ns = 0
+        self._answered_ns = self._shaped_ns = 0
         self._all_lost = False
 
     @property
@@ -50,6 +51,10 @@ class Tracker:
             return True
         return frame.stamp_ns - self._answered_ns >= self.settings.refresh_s * 1e9
 
+    def forget(self) -> None:
+        """Start over, for example when the base frame becomes another one; the numbers go on."""
+        self._tracks, self._last_frame, self._answer, self._all_lost = (), None, None, False
+
     def update(self, frame: Frame, segmentation: SegmentationResult) -> Tracked:
         """The model's answer on this frame, its instances in their order, with ids.
 
@@ -62,16 +67,16 @@ class Tracker:
         for instance in segmentation.instances:
             _check_size(instance, frame)
         self._advance(frame)
-        if segmentation.outcome is Outcome.UNREADABLE_ANSWER:
-            self._answered_ns = frame.stamp_ns
+        self._answered_ns = self._shaped_ns = frame.stamp_ns
+        other = self._answer is None or self._answer.instruction != segmentation.instruction
+        if segmentation.outcome is Outcome.UNREADABLE_ANSWER and not other:
             return Tracked(segmentation, ("",) * len(segmentation.instances), fresh=True)
-        other = self._answer is not None and self._answer.instruction != segmentation.instruction
         sightings = [Sighting.of(frame, instance) for instance in segmentation.instances]
         pairs = matches(self._tracks, sightings, self.settings)
         found = [self._found(sighting, pairs.get(n), frame.stamp_ns) for n, sighting in enumerate(sightings)]
         kept = [self._missed(track, other) for n, track in enumerate(self._tracks) if n not in pairs.values()]
         self._tracks = (*(track for track in found if track is not None), *kept)
-        self._answer, self._answered_ns, self._all_lost = segmentation, frame.stamp_ns, False
+        self._answer, self._all_lost = segmentation, False
         return Tracked(segmentation, tuple(_id(track) if track else "" for track in found), fresh=True)
 
     def propagate(self, frame: Frame) -> Tracked:
@@ -86,6 +91,8 @@ class Tracker:
         if self._answer is None:
             raise InvalidInputError("there is nothing to propagate yet: call update with an answer of the model first")
         self._advance(frame)
+        if frame.stamp_ns - self._shaped_ns >= self.settings.reshape_s * 1e9:
+            self._tracks, self._shaped_ns = reshaped(self._tracks, frame, self.settings), frame.stamp_ns
         shown = sorted((track for track in self._tracks if track.shown), key=lambda track: -track.quality)
         self._all_lost = bool(self._answer.instances) and not shown
         return Tracked(self._carried(shown), tuple(map(_id, shown)), fresh=False)
@@ -95,9 +102,10 @@ class Tracker:
 
     def _advance(self, frame: Frame) -> None:
         """Forget what has been out of sight for too long, and carry the others into this frame."""
-        tracks = () if self._went_back(frame) else self._remembered(frame.stamp_ns)
+        if self._went_back(frame):
+            self._tracks = ()
         now = Now(frame, DepthView(frame) if located(frame) else None, self._flow(frame))
-        self._tracks = tuple(followed(track, now, self.settings) for track in tracks)
+        self._tracks = tuple(followed(track, now, self.settings) for track in self._remembered(frame.stamp_ns))
         self._last_frame = frame
 
     def _flow(self, frame: Frame) -> Flow | None:
