@@ -123,6 +123,19 @@ def test_a_damaged_recording_is_named(tmp_path: Path, name: str) -> None:
         list(read_bag(tmp_path / name))
 
 
+@pytest.mark.parametrize("form", ["compressed messages", "sqlite3", "ROS 1"])
+def test_damage_inside_is_told_with_its_place(form: str, bag: Path, tmp_path: Path) -> None:
+    made = FORMS[form](bag, tmp_path)
+    file = made if made.is_file() else next(path for path in made.iterdir() if path.suffix in (".mcap", ".db3"))
+    whole = file.read_bytes()
+    third = len(whole) // 3
+    file.write_bytes(whole[:third] + b"\xff" * third + whole[2 * third :])
+    with pytest.raises(
+        InvalidInputError, match=r"the recording is damaged 0\.\d+ s after its start|cannot be read as a recording"
+    ):
+        list(read_bag(made))
+
+
 def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"holds no recording: neither metadata.yaml nor a file with .mcap"):
         list(read_bag(tmp_path))

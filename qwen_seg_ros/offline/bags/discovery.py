@@ -12,7 +12,7 @@ from rosbags.highlevel import AnyReader
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS
 from qwen_seg_ros.geometry.sensor_messages import DEPTH_ENCODINGS
-from qwen_seg_ros.offline.bags.opening import contents
+from qwen_seg_ros.offline.bags.opening import contents, messages
 from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, COMPRESSED, IMAGE, IMAGE_TYPES, Topics
 
 COLOUR_WORDS = ("color", "colour", "rgb")
@@ -136,9 +136,7 @@ def _seen(reader: AnyReader, kinds: set[str]) -> Iterable[Seen]:
 
 
 def _first(reader: AnyReader, connections: list[Any]) -> Any:
-    for connection, _, raw in reader.messages(connections):
-        return reader.deserialize(raw, connection.msgtype)
-    return None
+    return next((message for _, _, message in messages(reader, connections)), None)
 
 
 def _colour_points(infos: list[Seen]) -> Points:

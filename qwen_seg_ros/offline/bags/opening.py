@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag1 import ReaderError as Reader1Error
-from rosbags.rosbag2 import ReaderError as Reader2Error
 from rosbags.typesys import Stores, get_typestore
 
 from qwen_seg_ros.errors import InvalidInputError
@@ -28,6 +27,28 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         yield reader
     finally:
         reader.close()
+
+
+def messages(
+    reader: AnyReader, connections: list[Any], start_ns: int | None = None, stop_ns: int | None = None
+) -> Iterator[tuple[Any, int, Any]]:
+    """Connection, time of recording (nanoseconds) and decoded message, in order of time; nothing where there are no connections.
+
+    Raises:
+        InvalidInputError: the recording is damaged; the message says from where on.
+    """
+    stream = reader.messages(connections, start=start_ns, stop=stop_ns) if connections else iter(())
+    log_ns = reader.start_time
+    while True:
+        try:
+            connection, log_ns, raw = next(stream)
+            message = reader.deserialize(raw, connection.msgtype)
+        except StopIteration:
+            return
+        except Exception as error:  # the library hands on what zstd, lz4, sqlite and struct say
+            place = f"the recording is damaged {(log_ns - reader.start_time) / 1e9:.3f} s after its start or later"
+            raise InvalidInputError(f"{place} ({type(error).__name__}: {error}); --duration ends a replay before that") from error
+        yield connection, log_ns, message
 
 
 def contents(reader: AnyReader) -> str:
@@ -59,7 +80,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except InvalidInputError:
         raise
-    except (Reader1Error, Reader2Error) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}; an mcap that was cut off is mended by: mcap recover") from error
-    except Exception as error:  # AnyReaderError, struct, zstd, sqlite and yaml errors: the file decides which
-        raise InvalidInputError(f"{path} cannot be read as a recording ({type(error).__name__}: {error})") from error
+    except Exception as error:  # of the library, struct, zstd, sqlite and yaml: the file decides which
+        mend = "; an mcap that was cut off is mended by: mcap recover" if Path(path).suffix == ".mcap" else ""
+        raise InvalidInputError(f"{path} cannot be read as a recording ({type(error).__name__}: {error}){mend}") from error

@@ -9,6 +9,7 @@ from rosbags.highlevel import AnyReader
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.frame_tree import FrameTree
 from qwen_seg_ros.geometry.sensor_messages import matrix_of, stamp_ns_of
+from qwen_seg_ros.offline.bags.opening import messages
 from qwen_seg_ros.offline.bags.pairing import Counts, Pairing, Stamped
 from qwen_seg_ros.offline.bags.selection import Selection, Thinning
 from qwen_seg_ros.offline.bags.topics import TRANSFORM_TYPES, Topics
@@ -56,30 +57,28 @@ class Views:
     def _views(self) -> Iterator[tuple[int, View | None]]:
         """Every message moves the time on (nanoseconds); some complete a view."""
         now_ns = 0
-        for connection, now_ns, raw in self._messages():
-            self._take(connection, now_ns, self._reader.deserialize(raw, connection.msgtype))
+        for connection, now_ns, message in self._messages():
+            self._take(connection, now_ns, message)
             yield now_ns, None
             yield from ((now_ns, view) for view in self._taken(ended=False))
         yield from ((now_ns, view) for view in self._taken(ended=True))
 
-    def _messages(self) -> Iterator[tuple[Any, int, bytes]]:
+    def _messages(self) -> Iterator[tuple[Any, int, Any]]:
         topics, start_ns = self._topics, self._reader.start_time
         named = {topics.colour, topics.depth, topics.info, topics.depth_info} - {""}
         wanted = [c for c in self._reader.connections if c.topic in named or self._is_transform(c)]
         begin, length = self._selection.start_s, self._selection.duration_s
-        stop = start_ns + round((begin + length) * 1e9) if length else None
-        return self._reader.messages(wanted, start=start_ns + round(begin * 1e9) if begin else None, stop=stop)
+        stop_ns = start_ns + round((begin + length) * 1e9) if length else None
+        return messages(self._reader, wanted, start_ns + round(begin * 1e9) if begin else None, stop_ns)
 
     def _read_ahead(self) -> None:
         """What holds for the whole recording, wherever it was recorded: fixed transforms and the first calibrations."""
         fixed = [c for c in self._reader.connections if self._is_transform(c) and c.topic.endswith("tf_static")]
-        for connection, now_ns, raw in self._reader.messages(fixed) if fixed else ():
-            self._take(connection, now_ns, self._reader.deserialize(raw, connection.msgtype))
+        for connection, now_ns, message in messages(self._reader, fixed):
+            self._take(connection, now_ns, message)
         for topic in {self._topics.info, self._topics.depth_info} - {""}:
-            connections = [c for c in self._reader.connections if c.topic == topic]
-            for connection, _, raw in self._reader.messages(connections):
-                self._latest[topic] = self._reader.deserialize(raw, connection.msgtype)
-                break
+            found = messages(self._reader, [c for c in self._reader.connections if c.topic == topic])
+            self._latest[topic] = next((message for _, _, message in found), None)
 
     def _is_transform(self, connection: Any) -> bool:
         return connection.msgtype in TRANSFORM_TYPES
