@@ -13,12 +13,13 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField, RegionOf
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.oriented_box import OrientedBox
+from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of, stamp_ns_of
 from qwen_seg_ros.geometry.transform import rotation_with_z, transform
 from qwen_seg_ros.grasping.grasp import Grasp, GraspPlan
 from qwen_seg_ros.lifting.object_cloud import Lifted, ObjectCloud, Scene
 from qwen_seg_ros.msg import Status
 from qwen_seg_ros.ros import messages_out as out
-from qwen_seg_ros.ros.messages_in import camera_from_info, depth_from_image, points_from_cloud, rgb_from_image, stamp_ns
+from qwen_seg_ros.ros.messages_in import points_from_cloud, rgb_from_image
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
 
 RNG = np.random.default_rng(5)
@@ -63,7 +64,7 @@ def test_rgb8_is_a_view_of_the_message() -> None:
 @pytest.mark.parametrize("pad", [0, 2, 5])
 @pytest.mark.parametrize("big", [False, True])
 def test_millimetres_become_metres(big: bool, pad: int) -> None:
-    depth = depth_from_image(message(MM, "16UC1", pad, big))
+    depth = depth_of(message(MM, "16UC1", pad, big))
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, MM / 1000, rtol=1e-6)
 
@@ -72,13 +73,13 @@ def test_millimetres_become_metres(big: bool, pad: int) -> None:
 @pytest.mark.parametrize("big", [False, True])
 def test_metres_stay_metres(big: bool, pad: int) -> None:
     metres = (MM / 1000).astype(np.float32)
-    np.testing.assert_array_equal(depth_from_image(message(metres, "32FC1", pad, big)), metres)
+    np.testing.assert_array_equal(depth_of(message(metres, "32FC1", pad, big)), metres)
 
 
 def test_every_kind_of_missing_depth_is_nan() -> None:
     metres = np.array([[0.0, np.nan, np.inf, -np.inf, -1.0, 0.5]], np.float32)
-    np.testing.assert_array_equal(np.isnan(depth_from_image(message(metres, "32FC1"))), [[1, 1, 1, 1, 1, 0]])
-    np.testing.assert_array_equal(np.isnan(depth_from_image(message(np.array([[0, 1]], np.uint16), "16UC1"))), [[1, 0]])
+    np.testing.assert_array_equal(np.isnan(depth_of(message(metres, "32FC1"))), [[1, 1, 1, 1, 1, 0]])
+    np.testing.assert_array_equal(np.isnan(depth_of(message(np.array([[0, 1]], np.uint16), "16UC1"))), [[1, 0]])
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["rgb8", "mono16", "16UC1"]))
@@ -96,8 +97,8 @@ def test_what_goes_out_comes_in_again(height: int, width: int, encoding: str) ->
 @pytest.mark.parametrize(("read", "msg", "words"), [
     (rgb_from_image, message(RGB, "bayer_rggb8"), "bayer_rggb8"),
     (rgb_from_image, message(MM, "16UC1"), "rgb8, bgr8"),
-    (depth_from_image, message(RGB, "rgb8"), "16UC1 .millimetres"),
-    (depth_from_image, Image(height=2, width=2, encoding="16UC1", step=4, data=array("B", bytes(7))), "8 bytes, got step 4"),
+    (depth_of, message(RGB, "rgb8"), "16UC1 .millimetres"),
+    (depth_of, Image(height=2, width=2, encoding="16UC1", step=4, data=array("B", bytes(7))), "8 bytes, got step 4"),
     (rgb_from_image, Image(height=2, width=2, encoding="rgb8", step=5, data=array("B", bytes(12))), "step of at least 6"),
     (rgb_from_image, Image(encoding="rgb8"), "0x0"),
     (rgb_from_image, Image(height=2**32 - 1, width=2**32 - 1, step=2**32 - 1, encoding="rgb8"), "got step"),
@@ -117,16 +118,16 @@ def info(**changes) -> CameraInfo:
 
 
 def test_camera_reads_k_and_d_for_raw_and_p_for_rectified_images() -> None:
-    raw, rectified = camera_from_info(info()), camera_from_info(info(), rectified=True)
+    raw, rectified = camera_of(info()), camera_of(info(), rectified=True)
     assert (raw.fx, raw.fy, raw.cx, raw.cy, raw.distortion) == (500, 510, 320, 240, (0.1, -0.2, 0, 0, 0))
     assert (rectified.fx, rectified.fy, rectified.cx, rectified.cy, rectified.distortion) == (400, 405, 310, 230, ())
 
 
 def test_region_and_binning_keep_the_rays() -> None:
     """A pixel of the cropped, binned image sees along the ray of its place in the full image."""
-    full = camera_from_info(info(d=[]))
+    full = camera_of(info(d=[]))
     roi = RegionOfInterest(x_offset=100, y_offset=60, width=200, height=120)
-    part = camera_from_info(info(d=[], binning_x=2, binning_y=2, roi=roi))
+    part = camera_of(info(d=[], binning_x=2, binning_y=2, roi=roi))
     assert (part.width, part.height) == (100, 60)
     np.testing.assert_allclose(part.rays([[10, 20]]), full.rays([[100 + 2 * 10, 60 + 2 * 20]]), atol=1e-6)
 
@@ -139,7 +140,7 @@ def test_region_and_binning_keep_the_rays() -> None:
 ])
 def test_unusable_calibration_is_refused(changes: dict, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words):
-        camera_from_info(info(**changes))
+        camera_of(info(**changes))
 
 
 def mask(y: slice, x: slice) -> CroppedMask:
@@ -232,7 +233,7 @@ def test_grasps_of_all_objects_are_ranked_together() -> None:
     message = out.grasp_target_array(out.header(5, "base"), "things", Status(), "panda", [plan(1, 0.4, 0.2), plan(2, 0.9)])
     assert [(t.object_id, round(t.score, 3)) for t in message.targets] == [(2, 0.9), (1, 0.4), (1, 0.2)]
     pose = out.best_grasp_pose(message)
-    assert pose is not None and pose.header.frame_id == "base" and stamp_ns(pose.header.stamp) == 5
+    assert pose is not None and pose.header.frame_id == "base" and stamp_ns_of(pose.header.stamp) == 5
     assert out.best_grasp_pose(out.grasp_target_array(out.header(0, ""), "", Status(), "", [])) is None
 
 
@@ -259,7 +260,7 @@ def test_poses_turn_like_their_matrix(x: float, y: float, z: float) -> None:
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1))
 def test_stamps_survive(sec: int, nanosec: int) -> None:
     total = sec * 10**9 + nanosec
-    assert stamp_ns(out.header(total, "").stamp) == total
+    assert stamp_ns_of(out.header(total, "").stamp) == total
 
 
 def test_text_that_no_string_field_takes_is_made_printable() -> None:

@@ -19,8 +19,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool
 
 from qwen_seg_ros.action import FindGraspTargets
+from qwen_seg_ros.geometry.sensor_messages import stamp_ns_of
 from qwen_seg_ros.msg import Status
-from qwen_seg_ros.ros.messages_in import stamp_ns
 from qwen_seg_ros.srv import Segment
 
 pytest_plugins = ("node_support.fixtures",)
@@ -31,7 +31,7 @@ def test_an_instruction_gets_one_answer_set_with_the_image_s_stamp(robot: Robot,
     assert (segments.status.code, segments.status.message) == (Status.OK, "")
     assert segments.instruction == "the box" and [s.phrase for s in segments.segments] == ["box"]
     assert (segments.height, segments.width, segments.header.frame_id) == (240, 320, "camera")
-    assert abs(stamp_ns(segments.header.stamp) - time.time_ns()) < 60e9
+    assert abs(stamp_ns_of(segments.header.stamp) - time.time_ns()) < 60e9
     assert [o.id for o in objects.objects] == [1] and objects.objects[0].cloud.width > 20
     assert grasps.targets and grasps.gripper == "panda" and {t.object_id for t in grasps.targets} == {1}
     time.sleep(0.3)
@@ -133,7 +133,7 @@ def test_continuous_mode_follows_the_camera_and_stops(robot: Robot, scene: Scene
     assert robot.set_parameter("mode", "continuous")[0]
     robot.answer_set("the box", scene.shot())
     robot.spin_until(lambda: len(robot.heard["segments"]) >= 4, scene.shot())
-    stamps = [stamp_ns(m.header.stamp) for m in robot.heard["segments"]]
+    stamps = [stamp_ns_of(m.header.stamp) for m in robot.heard["segments"]]
     assert stamps == sorted(set(stamps)), "every frame is answered once, in order"
     assert robot.set_parameter("mode", "on_instruction")[0]
     time.sleep(0.3)
@@ -163,7 +163,7 @@ def test_a_bag_that_starts_again_is_followed(blind: Robot, scene: Scene) -> None
         blind.play(scene.shot(), first_ns, seconds=0.5)
         response = blind.segment("the box")
         assert response.segments.status.code == Status.OK
-        assert first_ns <= stamp_ns(response.segments.header.stamp) < first_ns + 10**9
+        assert first_ns <= stamp_ns_of(response.segments.header.stamp) < first_ns + 10**9
 
 
 def test_without_transform_the_result_stays_in_the_camera_frame(robot: Robot, scene: Scene) -> None:

@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage
-from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, rgb_from_image, stamp_ns
+from qwen_seg_ros.geometry.sensor_messages import camera_of, stamp_ns_of
+from qwen_seg_ros.ros.messages_in import Picture, rgb_from_image
 from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner
@@ -53,7 +54,7 @@ class View:
 
     @property
     def stamp(self) -> int:
-        return stamp_ns(self.image.header.stamp)
+        return stamp_ns_of(self.image.header.stamp)
 
     @property
     def other_frame(self) -> bool:
@@ -65,7 +66,7 @@ class View:
 
     def frame(self, depth_m: DepthImage | None, rectified: bool) -> Frame:
         """Decode, with depth of the colour image. Raises InvalidInputError where image, sizes or calibration cannot be used."""
-        camera = camera_from_info(self.info, rectified) if self.info is not None else None
+        camera = camera_of(self.info, rectified) if self.info is not None else None
         rgb = rgb_from_image(self.image)
         if depth_m is not None and depth_m.shape != rgb.shape[:2]:
             raise InvalidInputError(
@@ -89,7 +90,7 @@ class _Stream:
     began_s: float = float("inf")  # arrival of the first message
 
     def put(self, msg: Any) -> None:
-        self.newest_ns = stamp_ns(msg.header.stamp)
+        self.newest_ns = stamp_ns_of(msg.header.stamp)
         self.began_s = min(self.began_s, time.monotonic())
         self.messages.append((time.monotonic(), msg))
 
@@ -200,7 +201,7 @@ class FrameSource:
             return self._age(self._colour.messages[-1][0]) if self._colour.messages else None
 
     def _store(self, stream: _Stream, msg: Picture) -> None:
-        if stamp_ns(msg.header.stamp) < stream.newest_ns - _JUMP_NS:
+        if stamp_ns_of(msg.header.stamp) < stream.newest_ns - _JUMP_NS:
             self.counters.time_jumps += 1
             self._forget_images()
         stream.put(msg)
@@ -215,7 +216,7 @@ class FrameSource:
     def _match(self) -> None:
         """Pair the newest colour image that has a depth image within the tolerance, and note since when images go without."""
         waiting_since = None
-        for arrived, image in sorted(self._colour.messages, key=lambda entry: -stamp_ns(entry[1].header.stamp)):
+        for arrived, image in sorted(self._colour.messages, key=lambda entry: -stamp_ns_of(entry[1].header.stamp)):
             depth, gap_s = self._nearest_depth(image)
             if depth is not None and gap_s <= self._settings().sync_tolerance_s:
                 self._set_pair(arrived, image, depth)
@@ -232,8 +233,8 @@ class FrameSource:
         self._pair = (arrived, image, depth)
 
     def _nearest_depth(self, image: Picture) -> tuple[Picture | None, float]:
-        stamp = stamp_ns(image.header.stamp)
-        gaps = [(abs(stamp_ns(depth.header.stamp) - stamp) * 1e-9, depth) for _, depth in self._depth.messages]
+        stamp = stamp_ns_of(image.header.stamp)
+        gaps = [(abs(stamp_ns_of(depth.header.stamp) - stamp) * 1e-9, depth) for _, depth in self._depth.messages]
         gap_s, depth = min(gaps, key=lambda entry: entry[0], default=(float("inf"), None))
         return depth, gap_s
 

@@ -16,8 +16,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 
 from qwen_seg_ros.geometry.arrays import Matrix4
-from qwen_seg_ros.geometry.transform import inverse, rotation_from_quaternion, transform
-from qwen_seg_ros.ros.messages_in import stamp_ns
+from qwen_seg_ros.geometry.sensor_messages import matrix_of, stamp_ns_of
+from qwen_seg_ros.geometry.transform import inverse
 
 _HISTORY = 1000  # transforms kept per frame: 10 s at 100 Hz
 
@@ -40,12 +40,6 @@ def transform_source(node: Node, tolerance_s: float) -> TransformSource:
         return NoSource()
 
 
-def matrix_from_message(transform_msg: Any) -> Matrix4:
-    """geometry_msgs/Transform -> (4, 4)."""
-    q, t = transform_msg.rotation, transform_msg.translation
-    return transform(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
-
-
 class Tf2Source:
     def __init__(self, node: Node) -> None:
         from tf2_ros import Buffer, TransformListener
@@ -58,7 +52,7 @@ class Tf2Source:
             found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp), Duration(seconds=timeout_s))
         except Exception as error:  # tf2's errors have no common base class in Python
             raise LookupError(str(error)) from error
-        return matrix_from_message(found.transform)
+        return matrix_of(found.transform)
 
 
 class NoSource:
@@ -81,7 +75,7 @@ class TransformBuffer:
     def add(self, stamped: Any, static: bool) -> None:
         """One geometry_msgs/TransformStamped: pose of child_frame_id in header.frame_id."""
         parent, child = stamped.header.frame_id.lstrip("/"), stamped.child_frame_id.lstrip("/")
-        stamp, matrix = stamp_ns(stamped.header.stamp), matrix_from_message(stamped.transform)
+        stamp, matrix = stamp_ns_of(stamped.header.stamp), matrix_of(stamped.transform)
         with self._lock:
             if static:
                 self._static[child] = (parent, matrix)
