@@ -8,6 +8,7 @@ from tracking_world import Block, View, orbit, view
 
 from qwen_seg_ros.geometry.mask import mask_iou
 from qwen_seg_ros.segmentation.result import Outcome
+from qwen_seg_ros.tracking.settings import TrackingSettings
 from qwen_seg_ros.tracking.track import Tracked
 from qwen_seg_ros.tracking.tracker import Tracker
 
@@ -54,6 +55,19 @@ def test_masks_are_carried_for_two_seconds_without_the_model(around, sensors) ->
         assert tracked.track_ids == ("1", "2", "3") and not tracked.fresh
         overlaps += [mask_iou(i.mask.full(), m) for i, m in zip(tracked.segmentation.instances, seen.masks, strict=True)]
     assert np.mean(overlaps) > 0.85
+
+
+def test_masks_gain_what_the_camera_comes_to_see(around) -> None:
+    """Carried alone they show one side of a block; cut anew from depth, both."""
+    overlap = {}
+    for reshape_s in (0.2, 3600.0):
+        tracker = Tracker(TrackingSettings(reshape_s=reshape_s))
+        tracker.update(around[0].frame, around[0].answer())
+        for seen in around[1:46]:
+            tracked = tracker.propagate(seen.frame)
+        pairs = zip(tracked.segmentation.instances, seen.masks, strict=True)
+        overlap[reshape_s] = np.mean([mask_iou(instance.mask.full(), mask) for instance, mask in pairs])
+    assert overlap[0.2] > overlap[3600.0] + 0.02
 
 
 def test_the_order_of_an_answer_does_not_matter(around) -> None:

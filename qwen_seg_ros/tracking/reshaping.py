@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask
@@ -42,10 +41,5 @@ def _reshaped(track: Track, surfaces: Surfaces, frame: Frame, settings: Tracking
 
 
 def _same(carried: CroppedMask, cut: CroppedMask) -> bool:
-    held = int(np.count_nonzero(_pixels_of(cut, carried) & carried.crop))
+    held = int(np.count_nonzero(cut.full()[carried.rows_cols] & carried.crop))
     return held >= HELD * carried.area_px and cut.area_px <= GROWTH * carried.area_px
-
-
-def _pixels_of(mask: CroppedMask, other: CroppedMask) -> NDArray[np.bool_]:
-    """The mask in the crop of the other."""
-    return mask.full()[other.rows_cols]
