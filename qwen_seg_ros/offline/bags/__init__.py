@@ -1,1 +1,1 @@
-"""Recorded camera data: rosbag2 folders (mcap) read and written without ROS, and the truth of simulated scenes."""
+"""Recordings without ROS: every kind read and replayed, rosbag2 (mcap) written; the truth of simulated scenes beside theirs."""
