@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -165,7 +166,10 @@ def test_transforms_chain_up_and_down_the_tree() -> None:
 
 
 def test_the_transform_of_the_image_s_stamp_is_taken() -> None:
-    np.testing.assert_allclose(tree().find("base", "hand", 10 * SECOND + SECOND // 20), pose(4), atol=1e-9)
+    between = tree().find("base", "hand", 10 * SECOND + SECOND // 20)  # a quarter of the way
+    np.testing.assert_allclose(between[:3, 3], 0.75 * pose(4)[:3, 3] + 0.25 * pose(5)[:3, 3], atol=1e-9)
+    turns = [np.linalg.norm(cv2.Rodrigues(pose(4)[:3, :3].T @ end[:3, :3])[0]) for end in (between, pose(5))]
+    assert turns[0] == pytest.approx(0.25 * turns[1])
     np.testing.assert_allclose(tree().find("base", "hand", 10 * SECOND + SECOND // 4), pose(5), atol=1e-9)
 
 

@@ -1,25 +1,22 @@
 """Where the camera stood when the image was taken.
 
-With tf2_ros its buffer answers. Without it (ROS 2 from PyPI) a small buffer over /tf_static and /tf does: nearest stamp within a
-tolerance, no interpolation. Both are asked from the worker thread, never from the executor.
+With tf2_ros its buffer answers. Without it (ROS 2 from PyPI) a small buffer over /tf_static and /tf does: poses between two
+stamps are interpolated, before the first and after the last one that one holds within a tolerance. Both are asked from the
+worker thread, never from the executor.
 """
 
 import threading
 import time
-from collections import deque
 from typing import Any, Protocol
 
-import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 
 from qwen_seg_ros.geometry.arrays import Matrix4
+from qwen_seg_ros.geometry.frame_tree import FrameTree
 from qwen_seg_ros.geometry.sensor_messages import matrix_of, stamp_ns_of
-from qwen_seg_ros.geometry.transform import inverse
-
-_HISTORY = 1000  # transforms kept per frame: 10 s at 100 Hz
 
 
 class TransformSource(Protocol):
@@ -64,36 +61,22 @@ class NoSource:
 
 
 class TransformBuffer:
-    """Tree of frames with a short history; safe to fill and to ask from two threads."""
+    """A `FrameTree` that is filled and asked from two threads."""
 
     def __init__(self, tolerance_s: float) -> None:
-        self._tolerance_ns = int(tolerance_s * 1e9)
         self._lock = threading.Lock()
-        self._moving: dict[str, deque[tuple[int, str, Matrix4]]] = {}
-        self._static: dict[str, tuple[str, Matrix4]] = {}
+        self._tree = FrameTree(tolerance_s)
 
     def add(self, stamped: Any, static: bool) -> None:
         """One geometry_msgs/TransformStamped: pose of child_frame_id in header.frame_id."""
-        parent, child = stamped.header.frame_id.lstrip("/"), stamped.child_frame_id.lstrip("/")
-        stamp, matrix = stamp_ns_of(stamped.header.stamp), matrix_of(stamped.transform)
+        matrix = matrix_of(stamped.transform)
         with self._lock:
-            if static:
-                self._static[child] = (parent, matrix)
-                return
-            history = self._moving.setdefault(child, deque(maxlen=_HISTORY))
-            if history and stamp < history[-1][0] - 1_000_000_000:
-                history.clear()  # time went back: a bag started again
-            history.append((stamp, parent, matrix))
+            self._tree.add(stamped.header.frame_id, stamped.child_frame_id, matrix, stamp_ns_of(stamped.header.stamp), static)
 
     def find(self, target: str, source: str, stamp: int) -> Matrix4:
         """target_from_source at `stamp`; LookupError says which link is missing."""
         with self._lock:
-            to_source, to_target = self._chain(source, stamp), self._chain(target, stamp)
-        common = next((frame for frame in to_source if frame in to_target), None)
-        if common is None:
-            known = ", ".join(sorted({*self._static, *self._moving})) or "none"
-            raise LookupError(f"no path from {source!r} to {target!r} at the image's stamp; frames with a parent: {known}")
-        return inverse(to_target[common]) @ to_source[common]
+            return self._tree.find(target, source, stamp)
 
     def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:
         """`find` until `timeout_s` is over: what a `TransformSource` does."""
@@ -105,21 +88,6 @@ class TransformBuffer:
                 if time.monotonic() >= ends:
                     raise
             time.sleep(0.01)
-
-    def _chain(self, frame: str, stamp: int) -> dict[str, Matrix4]:
-        """ancestor -> ancestor_from_frame, from the frame itself up to the root."""
-        chain = {frame: np.eye(4)}
-        here = frame
-        while (link := self._link(here, stamp)) is not None and link[0] not in chain:
-            chain[link[0]] = link[1] @ chain[here]
-            here = link[0]
-        return chain
-
-    def _link(self, frame: str, stamp: int) -> tuple[str, Matrix4] | None:
-        if frame in self._static:
-            return self._static[frame]
-        nearest = min(self._moving.get(frame, ()), key=lambda entry: abs(entry[0] - stamp), default=None)
-        return (nearest[1], nearest[2]) if nearest and abs(nearest[0] - stamp) <= self._tolerance_ns else None
 
 
 class TopicSource(TransformBuffer):
