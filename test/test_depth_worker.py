@@ -1,13 +1,16 @@
 """The worker on depth of another camera: registered for the answer, looked at again when something about it changes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from queue import Queue
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make test, or source .ws/env.sh")
 import rclpy
+from geometry_msgs.msg import PoseStamped, TransformStamped, Vector3
 from node_support.fixtures import Scene
 from node_support.process import DOMAIN
 from node_support.robot import Shot, camera_info, image, stamped
@@ -16,8 +19,12 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from qwen_seg_ros.geometry.arrays import Matrix4
+from qwen_seg_ros.geometry.transform import inverse, transform
+from qwen_seg_ros.msg import GraspPreferences, KeepOutBox
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.ros.frame_source import FrameSource
+from qwen_seg_ros.ros.messages_out import header, pose_message
 from qwen_seg_ros.ros.parameters import Parameters
 from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.transforms import TransformBuffer
@@ -34,7 +41,7 @@ class Desk:
     """A worker with its mailbox and its transforms, and whoever asks it."""
 
     def __init__(self, node: Node) -> None:
-        parameters = Parameters(node)
+        self.parameters = parameters = Parameters(node)
         self.transforms = TransformBuffer(0.1)
         self.frames = FrameSource(TOPICS, lambda: parameters.node_settings)
         self._answers: Queue[Answer] = Queue()
@@ -50,10 +57,10 @@ class Desk:
         self.frames.on_depth(image(shot.depth, shot.depth_encoding, shot.depth_frame, STAMP_NS))
         self.frames.on_image(image(shot.rgb, shot.encoding, shot.frame_id, STAMP_NS))
 
-    def ask(self, instruction: str) -> tuple[Answer, list[str]]:
+    def ask(self, instruction: str, **request: Any) -> tuple[Answer, list[str]]:
         """The answer, and the stages on the way to it."""
         stages: list[str] = []
-        self.worker.submit(Request(instruction, plan_grasps=False, on_stage=stages.append))
+        self.worker.submit(Request(instruction, on_stage=stages.append, **({"plan_grasps": False} | request)))
         return self._answers.get(timeout=60), stages
 
     def centres(self, instruction: str) -> np.ndarray:
@@ -118,3 +125,31 @@ def test_a_bad_calibration_is_an_answer_and_the_worker_lives(desk: Desk, rig: Tw
     desk.frames.clear()
     desk.publish(rig.shot())
     assert desk.ask("things")[0].code == StatusCode.OK
+
+
+def test_wishes_in_either_frame_give_the_same_grasps_in_the_target_frame(desk: Desk, rig: TwoCameras) -> None:
+    """A box over the best grasp, given in base by name and by default, and in the camera's frame."""
+    base_from_camera = rig.color.base_from_camera
+    stand = TransformStamped(header=header(0, "base"), child_frame_id=COLOR_FRAME)
+    pose = pose_message(base_from_camera)
+    stand.transform.rotation = pose.orientation
+    stand.transform.translation = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
+    desk.transforms.add(stand, static=True)
+    desk.parameters.node_settings = replace(desk.parameters.node_settings, target_frame="base")
+    desk.publish(rig.shot(depth=millimetres(rig.color), depth_frame_id=COLOR_FRAME))
+
+    def grasps(*boxes: KeepOutBox) -> np.ndarray:
+        answer, _ = desk.ask("the box", plan_grasps=True, preferences=GraspPreferences(keep_out=boxes))
+        assert (answer.code, answer.result_frame) == (StatusCode.OK, "base"), answer.message
+        return np.array([grasp.pose for grasp in answer.result.plans[0].grasps])
+
+    def box(frame_id: str, pose: Matrix4) -> KeepOutBox:
+        placed = PoseStamped(header=header(0, frame_id), pose=pose_message(pose))
+        return KeepOutBox(pose=placed, size=Vector3(x=0.05, y=0.3, z=0.1))
+
+    best = grasps()[0]
+    over = transform(np.eye(3), best[:3, 3] + [0.03, 0, 0.1])
+    wanted = grasps(box("base", over))
+    assert len(wanted) != len(grasps()) or not np.allclose(wanted[0], best)
+    for same in (box("", over), box(COLOR_FRAME, inverse(base_from_camera) @ over)):
+        np.testing.assert_allclose(grasps(same), wanted, atol=1e-5)
