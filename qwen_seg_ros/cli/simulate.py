@@ -30,8 +30,8 @@ def simulate(
     renderer: Annotated[
         str,
         typer.Option(
-            help="Data: colour by classic, MuJoCo's OpenGL, or filament, physically based; it needs a Vulkan "
-            "driver: apt install mesa-vulkan-drivers libvulkan1."
+            help="Data: who draws colour: classic (OpenGL), or filament (physically based, four times slower; "
+            "needs Vulkan: apt install mesa-vulkan-drivers libvulkan1)."
         ),
     ] = "classic",
     shard: Annotated[int, typer.Option(min=1, help="Data: scenes in a file, what is made anew after a stop.")] = 250,

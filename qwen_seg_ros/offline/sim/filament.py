@@ -85,8 +85,10 @@ class FilamentPainter:
         model.mat_texid[metal, RGB_ROLE] = -1
         model.mat_metallic[:] = np.where(grained, -1, metal)
         model.mat_roughness[:] = np.where(grained, -1, 1 - DULL * model.mat_shininess)
-        yield
-        model.mat_texid[:] = painted
+        try:
+            yield
+        finally:
+            model.mat_texid[:] = painted  # the classic renderer draws with these
 
     def _upload(self) -> Any:
         """Meshes and textures of the model, made-up shapes in the size of a unit cube."""
