@@ -1,10 +1,11 @@
 """Ids and masks on rendered sequences: a camera goes round a table, the model is a perfect one that looks at every N-th frame.
 
-python benchmarks/tracking.py --sequences 20 [--frames 30] [--refresh 1 5 10 30] [--miss 0.1] [--strip out/tracking.jpg]
+python benchmarks/tracking.py --sequences 20 [--refresh 1 5 10 30] [--miss 0.2] [--rough-px 4] [--strip out/tracking.jpg]
 
 Answers are the renderer's own masks, so the figures are those of the tracking alone; `--miss` leaves out that share of the
-objects from every answer but the first. Depth has the noise of a stereo camera. Each frame is 1/15 s after the last one; the
-camera goes round by 15 to 40 degrees in 30 frames, up or down by 10, to or fro by a tenth, and shakes by 2 mm.
+objects from every answer but the first, `--rough-px` shifts, narrows and widens the masks. Depth has the noise of a stereo
+camera. Each frame is 1/15 s after the last one; the camera goes round by 15 to 40 degrees in 30 frames, up or down by up to
+10, to or fro by up to a tenth, and shakes by 2 mm.
 
 IoU: of the carried masks of objects in the last answer with their visible pixels, 0 where there is no mask. Switches: how
 often an object is shown under another id than before. Milliseconds: of processor time, all objects together; p95 shows the
@@ -59,10 +60,20 @@ class Seen:
         kept = frame.depth_m if depth else None, frame.camera, frame.base_from_camera if pose else None
         return Frame(frame.rgb, *kept, stamp_ns=frame.stamp_ns)
 
-    def answer(self, left_out: set[int]) -> SegmentationResult:
-        masks = {k: CroppedMask.from_full(truth) for k, truth in self.truths.items() if k not in left_out}
+    def answer(self, chosen: list[int], rough_px: int, rng: np.random.Generator) -> SegmentationResult:
+        masks = {k: CroppedMask.from_full(roughened(self.truths[k], rough_px, rng)) for k in chosen}
         found = tuple(Instance(self.names[k], mask.box_px, mask, 1.0, 1.0) for k, mask in masks.items())
         return SegmentationResult("everything", Outcome.FOUND if found else Outcome.NOT_FOUND, found)
+
+
+def roughened(mask: NDArray[np.bool_], px: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask as a middling model gives it: shifted by a normal deviate of `px`, and up to `px` too narrow or too wide."""
+    if px == 0:
+        return mask
+    by, width = rng.normal(0, px, 2), int(rng.integers(-px, px + 1))
+    moved = cv2.warpAffine(mask.astype(np.uint8), np.array([[1, 0, by[0]], [0, 1, by[1]]]), mask.shape[::-1])
+    around = np.ones((2 * abs(width) + 1,) * 2, np.uint8)
+    return (cv2.dilate(moved, around) if width > 0 else cv2.erode(moved, around)) > 0
 
 
 @dataclass
@@ -103,7 +114,9 @@ def _seen(scene: SimScene, number: int, rng: np.random.Generator) -> Seen:
     return Seen(frame, {r.id: scene.ids == r.id for r in seen}, {r.id: r.name for r in seen})
 
 
-def follow(frames: list[Seen], sensors: tuple[bool, bool], refresh: int, miss: float, figures: Figures) -> list[Tracked]:
+def follow(
+    frames: list[Seen], sensors: tuple[bool, bool], refresh: int, miss: float, rough_px: int, figures: Figures
+) -> list[Tracked]:
     """One sequence through a fresh tracker; its figures are added to `figures`."""
     tracker, rng, results = Tracker(), np.random.default_rng(0), []
     names: dict[int, str] = {}
@@ -111,16 +124,16 @@ def follow(frames: list[Seen], sensors: tuple[bool, bool], refresh: int, miss: f
     for n, seen in enumerate(frames):
         frame, began = seen.for_robot(*sensors), time.process_time()
         if n % refresh == 0:
-            left_out = {k for k in seen.truths if n and rng.random() < miss}
-            tracked = tracker.update(frame, seen.answer(left_out))
-            asked = [k for k in seen.truths if k not in left_out]
-            shown = dict(zip(asked, tracked.track_ids, strict=True))
+            asked = [k for k in seen.truths if n == 0 or rng.random() >= miss]
+            answer, began = seen.answer(asked, rough_px, rng), time.process_time()
+            tracked = tracker.update(frame, answer)
+            shown = {k: name for k, name in zip(asked, tracked.track_ids, strict=True) if name}
             figures.match_ms.append(1e3 * (time.process_time() - began))
         else:
             tracked = tracker.propagate(frame)
             figures.carry_ms.append(1e3 * (time.process_time() - began))
             shown = _shown(tracked, seen)
-            figures.overlaps += [_overlap(tracked, seen, names[k], k) for k in asked if k in seen.truths]
+            figures.overlaps += [_overlap(tracked, seen, names[k], k) for k in asked if k in seen.truths and k in names]
         figures.switches += sum(names.get(k, name) != name for k, name in shown.items())
         names |= shown
         results.append(tracked)
@@ -190,6 +203,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--refresh", type=int, nargs="+", default=[1, 5, 10, 30], help="frames from answer to answer")
     parser.add_argument("--miss", type=float, default=0.0, help="share of objects that an answer leaves out")
+    parser.add_argument("--rough-px", type=int, default=0, help="how far answered masks are off, in pixels")
     parser.add_argument("--strip", type=Path, help="write a picture of the first sequence, carried with the largest refresh")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -198,7 +212,7 @@ def main() -> None:
     for seed in range(FIRST_SEED, FIRST_SEED + options.sequences):
         frames = sequence(renderer, seed, options.frames)
         for (sensors, refresh), figures in found.items():
-            results = follow(frames, SENSORS[sensors], refresh, options.miss, figures)
+            results = follow(frames, SENSORS[sensors], refresh, options.miss, options.rough_px, figures)
             if options.strip and seed == FIRST_SEED and (sensors, refresh) == ("depth and pose", max(options.refresh)):
                 options.strip.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(options.strip), cv2.cvtColor(strip(frames, results), cv2.COLOR_RGB2BGR))
