@@ -50,6 +50,26 @@ def test_an_unreadable_answer_loses_no_object() -> None:
     assert tracker.propagate(at(1.3)).segmentation.outcome is Outcome.UNREADABLE_ANSWER
 
 
+def test_an_object_that_is_back_after_the_model_missed_it_out_of_view_is_found() -> None:
+    tracker, away = Tracker(), view([], orbit(180, turn_deg=60)).frame
+    tracker.update(SCENE.frame, SCENE.answer())
+    tracker.update(at(1, away), replace(EMPTY, absent=("thing", "spoon"), message="not in the image: thing, spoon"))
+    assert tracker.propagate(at(1.1, away)).segmentation.outcome is Outcome.NOT_FOUND
+    back = tracker.propagate(at(1.2))
+    assert back.track_ids == ("1", "2", "3") and back.segmentation.outcome is Outcome.FOUND
+    assert back.segmentation.absent == ("spoon",) and back.segmentation.message == ""
+
+
+def test_an_unreadable_answer_with_nothing_in_sight_is_not_asked_for_again_at_once() -> None:
+    tracker, away = Tracker(), view([], orbit(180, turn_deg=60)).frame
+    tracker.update(SCENE.frame, SCENE.answer())
+    tracker.propagate(at(0.1, away))
+    assert tracker.due(at(0.2, away), "things")
+    tracker.update(at(0.2, away), UNREADABLE)
+    tracker.propagate(at(0.3, away))
+    assert not tracker.due(at(0.4, away), "things")
+
+
 def test_a_missed_object_is_hidden_and_has_its_id_when_it_is_found_again() -> None:
     tracker = Tracker(TrackingSettings(max_misses=1))
     tracker.update(SCENE.frame, SCENE.answer())

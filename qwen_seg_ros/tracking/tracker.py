@@ -69,7 +69,7 @@ class Tracker:
         self._advance(frame)
         self._answered_ns = self._shaped_ns = frame.stamp_ns
         other = self._answer is None or self._answer.instruction != segmentation.instruction
-        if segmentation.outcome is Outcome.UNREADABLE_ANSWER and not other:
+        if segmentation.outcome is Outcome.UNREADABLE_ANSWER and not other and any(track.shown for track in self._tracks):
             return Tracked(segmentation, ("",) * len(segmentation.instances), fresh=True)
         sightings = [Sighting.of(frame, instance) for instance in segmentation.instances]
         pairs = matches(self._tracks, sightings, self.settings)
@@ -141,9 +141,13 @@ class Tracker:
         answer = self._answer
         assert answer is not None
         instances = tuple(track.instance for track in shown)
-        if instances or not answer.instances:
-            return replace(answer, instances=instances, stage_ms={})
-        return replace(answer, outcome=Outcome.NOT_FOUND, instances=(), message=OUT_OF_SIGHT, stage_ms={})
+        if instances:  # maybe more than in the answer: what was out of sight when the model looked can be back
+            absent = tuple(phrase for phrase in answer.absent if phrase not in {instance.phrase for instance in instances})
+            message = answer.message if answer.outcome is Outcome.FOUND else ""
+            return replace(answer, outcome=Outcome.FOUND, instances=instances, absent=absent, message=message, stage_ms={})
+        if answer.instances:
+            return replace(answer, outcome=Outcome.NOT_FOUND, instances=(), message=OUT_OF_SIGHT, stage_ms={})
+        return replace(answer, stage_ms={})
 
 
 def _id(track: Track) -> str:
