@@ -16,7 +16,7 @@ from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.segmentation.replay import save_answers
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
 
-COMMANDS = ("segment", "perceive", "info", "simulate", "train", "evaluate", "bench")
+COMMANDS = ("segment", "perceive", "replay", "info", "simulate", "train", "evaluate", "bench")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def rgbd(files: Path, depth: str = "depth.png") -> tuple[object, ...]:
 def test_help_lists_every_command_and_teaches() -> None:
     listed = CliRunner().invoke(app, ["--help"]).output
     assert all(f" {name} " in listed for name in COMMANDS)
-    for name in COMMANDS[:4]:
+    for name in COMMANDS[:5]:
         shown = CliRunner().invoke(app, [name, "--help"])
         assert shown.exit_code == 0 and f"qwen-seg {name}" in shown.output  # an example to copy
 
