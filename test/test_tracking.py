@@ -8,8 +8,9 @@ from tracking_world import Block, View, orbit, view
 
 from qwen_seg_ros.geometry.mask import mask_iou
 from qwen_seg_ros.segmentation.result import Outcome
+from qwen_seg_ros.tracking.matching import matches
 from qwen_seg_ros.tracking.settings import TrackingSettings
-from qwen_seg_ros.tracking.track import Tracked
+from qwen_seg_ros.tracking.track import Sighting, Track, Tracked
 from qwen_seg_ros.tracking.tracker import Tracker
 
 RED = Block("red", (0.08, 0.08, 0.09), (0.02, -0.13), 0.4)
@@ -173,6 +174,32 @@ def test_an_object_that_was_taken_away_loses_its_mask_and_the_others_keep_theirs
     assert ids_by_block(tracker.propagate(after.frame), after) == {0: "1", 1: "3"}
     other = view([RED, BLUE, Block("yellow", (0.1, 0.1, 0.05), GREEN.xy_m)], orbit(181), 2 / FPS).only(*sensors)
     assert tracker.update(other.frame, other.answer()).track_ids == ("1", "3", "4"), "another object, the same place"
+
+
+def test_another_object_of_the_same_shape_at_the_same_place_is_another_object() -> None:
+    before, after = view([RED]), view([replace(RED, color="yellow")], time_s=1 / FPS)
+    tracker = Tracker()
+    tracker.update(before.frame, before.answer())
+    assert tracker.propagate(after.frame).track_ids == ()
+    assert tracker.update(after.frame, after.answer()).track_ids == ("2",)
+
+
+def test_without_a_pose_a_jump_in_depth_ends_a_track() -> None:
+    """The picture stays the same, as when a twin comes between."""
+    before = view(BLOCKS).only(True, False)
+    nearer = View(replace(before.frame, depth_m=before.frame.depth_m - np.float32(0.25), stamp_ns=1), before.masks)
+    tracker = Tracker()
+    tracker.update(before.frame, before.answer())
+    assert tracker.propagate(nearer.frame).track_ids == ()
+
+
+def test_without_a_pose_distance_tells_twins_apart_that_overlap_in_the_image() -> None:
+    """The same pixels 20 cm farther off are another object: a small one close by, a large one behind it."""
+    near = view([replace(BLUE, xy_m=(-0.3, 0.0))]).only(True, False)
+    far = View(replace(near.frame, depth_m=near.frame.depth_m + np.float32(0.2), stamp_ns=1), near.masks)
+    known, other = Sighting.of(near.frame, near.answer().instances[0]), Sighting.of(far.frame, far.answer().instances[0])
+    assert matches([Track.of(1, known, 0)], [known], TrackingSettings()) == {0: 0}
+    assert matches([Track.of(1, known, 0)], [other], TrackingSettings()) == {}
 
 
 @every_sensor
