@@ -10,7 +10,7 @@ from qwen_seg_ros.offline.sim.arrange import Arranger
 from qwen_seg_ros.offline.sim.assets import require_assets
 from qwen_seg_ros.offline.sim.cameras import MOUNTS, centred_camera, draw_camera, random_camera
 from qwen_seg_ros.offline.sim.catalogue import CatalogueEntry, catalogue
-from qwen_seg_ros.offline.sim.filament import FilamentPainter
+from qwen_seg_ros.offline.sim.filament import FilamentPainter, load_filament
 from qwen_seg_ros.offline.sim.lighting import dress
 from qwen_seg_ros.offline.sim.more_objects import all_objects
 from qwen_seg_ros.offline.sim.picture import Painter
@@ -42,6 +42,8 @@ class SceneRenderer:
         self.objects, self.filament = objects, filament
         self._studios: dict[str, Studio] = {}
         require_assets()
+        if filament:
+            load_filament()
 
     def studio(self, pool: str) -> "Studio":
         """The world with the objects of a pool."""
