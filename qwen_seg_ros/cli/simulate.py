@@ -30,7 +30,7 @@ def simulate(
     renderer: Annotated[
         str,
         typer.Option(
-            help="Data: who draws colour: classic (OpenGL), or filament (physically based, four times slower; "
+            help="Data: who draws colour: classic (OpenGL), or filament (physically based, five times slower; "
             "needs Vulkan: apt install mesa-vulkan-drivers libvulkan1)."
         ),
     ] = "classic",
