@@ -31,7 +31,8 @@ class PipelineResult:
     """Everything about one instruction on one frame; what could not be made is None or empty, and `status` says why.
 
     lifted, plans: in the base frame when `in_base`, else in the camera's optical frame `frame_id`. plans: one per lifted object,
-    in their order. stage_ms: milliseconds by stage.
+    in their order. stage_ms: milliseconds by stage. track_ids: names that stay over frames, one per instance of `segmentation`;
+    () where nobody follows the objects (qwen_seg_ros.tracking).
     """
 
     instruction: str
@@ -43,6 +44,7 @@ class PipelineResult:
     lifted: Lifted | None = None
     plans: tuple[GraspPlan, ...] = ()
     stage_ms: dict[str, float] = field(default_factory=dict)
+    track_ids: tuple[str, ...] = ()
 
 
 class _Stopped(Exception):
@@ -80,12 +82,22 @@ class Pipeline:
         """The same on a frame that `encode` has seen already."""
         return self._run(_Request(self, frame, plan_grasps, on_stage, cancelled, preferences), instruction, encoded)
 
+    def run_segmented(self, frame: Frame, segmentation: SegmentationResult, plan_grasps: bool = True,
+                      on_stage: OnStage | None = None, cancelled: Cancelled | None = None,
+                      preferences: Preferences = NONE) -> PipelineResult:
+        """The stages after the model, on masks that are known already, such as those a tracker carried into this frame."""
+        request = _Request(self, frame, plan_grasps, on_stage, cancelled, preferences)
+        return self._guarded(request, segmentation.instruction, lambda: request.go_on(segmentation))
+
     def _run(self, request: "_Request", instruction: Instruction | str, encoded: Any) -> PipelineResult:
         text = instruction if isinstance(instruction, str) else instruction.text
+        return self._guarded(request, text, lambda: request.work(Instruction(text), encoded))
+
+    def _guarded(self, request: "_Request", text: str, work: Callable[[], None]) -> PipelineResult:
         frame = request.frame
         request.result = PipelineResult(text, Status(), frame.frame_id, frame.stamp_ns)
         try:
-            request.work(Instruction(text), encoded)
+            work()
         except InvalidInputError as error:
             request.ends(StatusCode.INVALID_INPUT, str(error))
         except OutOfMemoryError as error:
@@ -114,7 +126,11 @@ class _Request:
             start = time.perf_counter()
             encoded = self.pipeline.encode(self.frame)
             self._took("encode", start)
-        segmentation = self._segment(encoded, instruction)
+        self.go_on(self._segment(encoded, instruction))
+
+    def go_on(self, segmentation: SegmentationResult) -> None:
+        """What comes after the masks."""
+        self.result = replace(self.result, segmentation=segmentation)
         status = _status_2d(segmentation)
         self.ends(status.code, status.message)
         if status.code is not StatusCode.OK:
@@ -137,7 +153,6 @@ class _Request:
             self.result.stage_ms.update(own)
         else:
             self._took("generate", start)
-        self.result = replace(self.result, segmentation=segmentation)
         return segmentation
 
     def _lift(self, segmentation: SegmentationResult) -> Lifted:

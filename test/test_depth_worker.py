@@ -30,6 +30,7 @@ from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.transforms import TransformBuffer
 from qwen_seg_ros.ros.worker import Worker
 from qwen_seg_ros.status import StatusCode
+from qwen_seg_ros.tracking.tracker import Tracker
 
 TOPICS = {name: f"/{name}" for name in ("image", "depth", "camera_info", "depth_camera_info")}
 STAMP_NS = 5 * 10**9
@@ -46,7 +47,7 @@ class Desk:
         self.frames = FrameSource(TOPICS, lambda: parameters.node_settings)
         self._answers: Queue[Answer] = Queue()
         self.worker = Worker(
-            Pipeline(parameters.pipeline), parameters, self.frames, lambda: self.transforms,
+            Pipeline(parameters.pipeline), parameters, self.frames, lambda: self.transforms, Tracker(),
             lambda request, answer: self._answers.put(answer), lambda: 0, node.get_logger(),
         )
         self.worker.start()

@@ -1,6 +1,7 @@
 """Pairing by stamp and the small transform buffer, without a running node."""
 
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from qwen_seg_ros.ros.frame_source import FrameSource, View
 from qwen_seg_ros.ros.messages_out import header, pose_message, vector_message
 from qwen_seg_ros.ros.parameters import NodeSettings, page
 from qwen_seg_ros.ros.transforms import TransformBuffer
-from qwen_seg_ros.settings import Settings, merged, updated
+from qwen_seg_ros.settings import Settings, merged
 
 TOPICS = {name: f"/{name}" for name in ("image", "depth", "camera_info", "depth_camera_info")}
 SECOND = 10**9
@@ -182,9 +183,9 @@ def test_a_missing_link_is_an_error_that_lists_the_frames(target: str, child: st
 def test_the_example_configuration_fits_the_settings() -> None:
     text = (Path(__file__).parents[1] / "config" / "tabletop.yaml").read_text()
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
-    stages = {name: table for name, table in values.items() if isinstance(table, dict)}
-    updated(NodeSettings(), {name: value for name, value in values.items() if name not in stages})
-    merged(Settings(), stages)
+    own = {item.name for item in fields(NodeSettings)}
+    merged(NodeSettings(), {name: value for name, value in values.items() if name in own})
+    merged(Settings(), {name: value for name, value in values.items() if name not in own})
 
 
 def test_the_page_of_parameters_is_that_of_the_settings() -> None:

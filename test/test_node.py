@@ -144,6 +144,25 @@ def test_continuous_mode_follows_the_camera_and_stops(robot: Robot, scene: Scene
     assert len(robot.heard["segments"]) <= count + 1
 
 
+def test_in_continuous_mode_objects_keep_their_ids_between_looks_of_the_model(robot: Robot, scene: Scene) -> None:
+    assert robot.set_parameter("tracking.refresh_s", 3600.0)[0]
+    assert robot.set_parameter("mode", "continuous")[0]
+    robot.answer_set("the box", scene.shot())
+    robot.spin_until(lambda: len(robot.heard["grasp_targets"]) >= 5, scene.shot())
+    (box,) = {item.track_id for message in robot.heard["objects"] for item in message.objects}
+    assert {item.track_id for message in robot.heard["segments"] for item in message.segments} == {box} != {""}
+    carried = robot.heard["objects"][-1]
+    assert carried.status.code == Status.OK and carried.objects[0].cloud.width > 100 and robot.heard["grasp_targets"][-1].targets
+    report = robot.diagnostics(lambda report: "last track ms" in report, scene.shot())
+    assert "last encode ms" not in report and "last grasp ms" in report, "the model is not asked, grasps are planned anew"
+    segments, objects, _ = robot.answer_set("things", scene.shot())
+    ids = {item.phrase: item.track_id for item in segments.segments}
+    assert ids["box"] == box != ids["ball"], "the same thing under other words"
+    assert {item.phrase: item.track_id for item in objects.objects} == ids
+    assert robot.set_parameter("mode", "on_instruction")[0]
+    assert robot.segment("the box", shot=scene.shot()).segments.segments[0].track_id == "", "nobody follows it"
+
+
 def test_switched_off_it_says_so(robot: Robot, scene: Scene) -> None:
     assert robot.call(SetBool, "enable", SetBool.Request(data=False)).success
     status = robot.segment("the box", shot=scene.shot()).segments.status

@@ -71,21 +71,31 @@ def vector_message(xyz: NDArray) -> Vector3:
 
 
 def segment_array(
-    head: Header, instruction: str, status: Status, size: tuple[int, int], segmentation: SegmentationResult | None
+    head: Header, instruction: str, status: Status, size: tuple[int, int], segmentation: SegmentationResult | None,
+    track_ids: Sequence[str] = (),
 ) -> SegmentArray:
-    """`size`: height and width of the colour image, (0, 0) where there was none."""
+    """`size`: height and width of the colour image, (0, 0) where there was none. track_ids: one per instance, () = none."""
     message = SegmentArray(header=head, instruction=instruction, status=status, height=size[0], width=size[1])
     if segmentation is not None:
-        message.segments = [_segment(head, number, i) for number, i in enumerate(segmentation.instances, start=1)]
+        message.segments = [
+            _segment(head, number, instance, _track_id(track_ids, number))
+            for number, instance in enumerate(segmentation.instances, start=1)
+        ]
         message.absent = [printable(phrase) for phrase in segmentation.absent]
     return message
 
 
-def _segment(head: Header, number: int, instance: Instance) -> ObjectSegment:
+def _track_id(track_ids: Sequence[str], number: int) -> str:
+    """Of the instance with this id, which counts from 1."""
+    return track_ids[number - 1] if track_ids else ""
+
+
+def _segment(head: Header, number: int, instance: Instance, track_id: str) -> ObjectSegment:
     mask = instance.mask
     return ObjectSegment(
-        id=number, phrase=printable(instance.phrase), score=float(instance.score), mask_score=float(instance.mask_score),
-        roi=region(mask), mask=image_message(mask.crop.view(np.uint8) * np.uint8(255), "mono8", head),
+        id=number, track_id=track_id, phrase=printable(instance.phrase), score=float(instance.score),
+        mask_score=float(instance.mask_score), roi=region(mask),
+        mask=image_message(mask.crop.view(np.uint8) * np.uint8(255), "mono8", head),
     )
 
 
@@ -94,16 +104,19 @@ def region(mask: CroppedMask) -> RegionOfInterest:
     return RegionOfInterest(x_offset=mask.x_px, y_offset=mask.y_px, height=rows, width=cols)
 
 
-def scene_object_array(head: Header, instruction: str, status: Status, lifted: Lifted | None) -> SceneObjectArray:
+def scene_object_array(
+    head: Header, instruction: str, status: Status, lifted: Lifted | None, track_ids: Sequence[str] = ()
+) -> SceneObjectArray:
+    """track_ids: one per instance of the segmentation, () = none."""
     message = SceneObjectArray(header=head, instruction=instruction, status=status)
     if lifted is not None:
-        message.objects = [_scene_object(head, item) for item in lifted.objects]
+        message.objects = [_scene_object(head, item, _track_id(track_ids, item.id)) for item in lifted.objects]
     return message
 
 
-def _scene_object(head: Header, item: ObjectCloud) -> SceneObject:
+def _scene_object(head: Header, item: ObjectCloud, track_id: str) -> SceneObject:
     return SceneObject(
-        id=item.id, phrase=printable(item.phrase), score=float(item.score), pose=pose_message(item.box.pose),
+        id=item.id, track_id=track_id, phrase=printable(item.phrase), score=float(item.score), pose=pose_message(item.box.pose),
         size=vector_message(item.box.size_m), depth_coverage=float(item.depth_coverage),
         cloud=cloud_message(head, item.points_m, item.colors),
     )

@@ -5,7 +5,7 @@ A stage's field is the parameter `<stage>.<field>`; the node's own have no prefi
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,6 +21,7 @@ from rclpy.parameter import Parameter
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.setting import check, check_value, setting
 from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, parameters_page, updated
+from qwen_seg_ros.tracking.settings import TrackingSettings
 
 _FOREIGN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 
@@ -56,6 +57,7 @@ class NodeSettings:
         "auto", "auto: depth of another frame than the colour image's is registered to it by depth_camera_info and TF; "
         "never: depth is registered already, whatever its frame is called", choices=("auto", "never"))
     depth_is_rectified: bool = setting(False, "Depth to register is rectified: use P of depth_camera_info and no distortion")
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)  # of continuous mode
 
     def __post_init__(self) -> None:
         check(self)

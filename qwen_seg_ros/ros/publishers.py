@@ -46,14 +46,19 @@ class AnswerMessages:
         frame = self.answer.frame
         return (frame.height, frame.width) if frame is not None else (0, 0)
 
+    @property
+    def track_ids(self) -> tuple[str, ...]:
+        return self.result.track_ids if self.result else ()
+
     @cached_property
     def segments(self) -> SegmentArray:
         segmentation = self.result.segmentation if self.result else None
-        return out.segment_array(self.camera_header, self.instruction, self.status, self.size, segmentation)
+        return out.segment_array(self.camera_header, self.instruction, self.status, self.size, segmentation, self.track_ids)
 
     @cached_property
     def objects(self) -> SceneObjectArray:
-        return out.scene_object_array(self.header, self.instruction, self.status, self.result.lifted if self.result else None)
+        lifted = self.result.lifted if self.result else None
+        return out.scene_object_array(self.header, self.instruction, self.status, lifted, self.track_ids)
 
     @cached_property
     def grasp_targets(self) -> GraspTargetArray:

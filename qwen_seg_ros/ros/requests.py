@@ -33,7 +33,8 @@ class Request:
     """One instruction on its way.
 
     `done` gets the answer set exactly once, from any thread; `on_stage` and `cancelled` run in the worker.
-    standing: continuous mode shall apply it to every frame from now on. deadline_s: 0 = none.
+    standing: continuous mode shall apply it to every frame from now on. repeated: it is continuous mode that asks, for one more
+    frame. deadline_s: 0 = none.
     seen: stamp and frame of the image it is answered on, once that is known.
     """
 
@@ -44,6 +45,7 @@ class Request:
     cancelled: Callable[[], bool] = lambda: False
     deadline_s: float = 0.0
     standing: bool = False
+    repeated: bool = False
     seen: tuple[int, str] | None = None
     preferences: GraspPreferences | None = None
     received: float = field(default_factory=time.monotonic)

@@ -32,6 +32,7 @@ from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_sou
 from qwen_seg_ros.ros.worker import Worker
 from qwen_seg_ros.srv import Segment
 from qwen_seg_ros.status import StatusCode
+from qwen_seg_ros.tracking.tracker import Tracker
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _ANSWERED = {StatusCode.OK, StatusCode.NOT_FOUND, StatusCode.NO_DEPTH, StatusCode.NO_TRANSFORM}
@@ -50,6 +51,7 @@ class SegmentationNode(LifecycleNode):
         self._pipeline: Pipeline | None = None
         self._results: ResultPublishers | None = None
         self._worker: Worker | None = None
+        self._tracker = Tracker()  # outlives the worker, so that no id is used twice
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
         topics = input_topics(self, self.parameters.node_settings)
@@ -112,7 +114,8 @@ class SegmentationNode(LifecycleNode):
     def _activate(self) -> None:
         assert self._pipeline is not None
         self._worker = Worker(
-            self._pipeline, self.parameters, self._frames, self._transform_source, self._deliver, self._now_ns, self.get_logger()
+            self._pipeline, self.parameters, self._frames, self._transform_source, self._tracker, self._deliver, self._now_ns,
+            self.get_logger(),
         )
         self._worker.start()
         self._subscribe_to_cameras()

@@ -23,6 +23,7 @@ from qwen_seg_ros.ros.requests import Answer, Request, RequestQueue
 from qwen_seg_ros.ros.transforms import TransformSource
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.status import Status, StatusCode
+from qwen_seg_ros.tracking.tracker import Tracker
 
 _IN_3D = (StatusCode.OK, StatusCode.NO_TRANSFORM, StatusCode.NO_DEPTH)  # depth mattered for the answer
 _IMAGE_ONLY = "in the image only, without 3-D and grasps: use_depth is false"
@@ -48,8 +49,9 @@ class Worker:
 
     def __init__(
         self, pipeline: Pipeline, parameters: Parameters, frames: FrameSource, transforms: Callable[[], TransformSource],
-        deliver: Callable[[Request, Answer], None], now_ns: Callable[[], int], log: Log,
+        tracker: Tracker, deliver: Callable[[Request, Answer], None], now_ns: Callable[[], int], log: Log,
     ) -> None:
+        """tracker: used by the worker's thread alone while it runs."""
         self.answered = dict.fromkeys(StatusCode, 0)
         self.last_ms: dict[str, float] = {}
         self.depth_how, self.depth_note = AS_PUBLISHED, ""  # of the last depth image
@@ -60,6 +62,7 @@ class Worker:
         self._standing: Request | None = None  # continuous mode: the instruction applied to every new frame
         self._last_code = StatusCode.OK
         self._depth = DepthReader(transforms)
+        self._tracker, self._tracked_in = tracker, ""  # in which frame it remembers places
         self._encoded: tuple[View, str, Any] | None = None  # of which view and depth, and what the segmenter made of it
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -110,8 +113,8 @@ class Worker:
         view = self._frames.wait(_POLL_S, lambda: self._stopping.is_set() or len(self._queue) > 0, new=True)
         standing = self._standing
         if view is not None and standing is not None:
-            request = replace(standing, received=time.monotonic())
-            self._finish(request, self._guarded(request, lambda _: view), repeated=True)
+            request = replace(standing, received=time.monotonic(), repeated=True)
+            self._finish(request, self._guarded(request, lambda _: view))
 
     def _guarded(self, request: Request, find_view: Callable[[Request], View]) -> Answer:
         """Every way to fail, as an answer."""
@@ -136,7 +139,8 @@ class Worker:
         depth = self._read_depth(view)
         frame, problem = self._located(view.frame(depth.depth_m, self._parameters.node_settings.image_is_rectified))
         preferences = self._in_result_frame(wishes, frame)
-        result = self._run_pipeline(view, depth, frame, instruction, request, preferences)
+        run = partial(self._run_pipeline, view, depth, frame, instruction, request, preferences)
+        result = self._followed(frame, instruction, depth, request, preferences, run) if self._continuous() else run()
         status = self._explained(request, result.status, depth, problem)
         return Answer(
             instruction.text, status.code, status.message, frame.stamp_ns, frame.frame_id, frame, result,
@@ -182,6 +186,29 @@ class Worker:
         result = frame.frame_id if frame.base_from_camera is None else target
         find = self._transforms().lookup
         return wishes.in_frame(result, target, lambda to, of: find(to, of, frame.stamp_ns, settings.transform_timeout_s))
+
+    def _followed(
+        self, frame: Frame, instruction: Instruction, depth: ReadDepth, request: Request, preferences: Preferences,
+        run: Callable[[], PipelineResult],
+    ) -> PipelineResult:
+        """With ids that stay. Masks are carried into frames that the model need not look at; a new request is its own."""
+        settings = self._parameters.node_settings
+        if settings.target_frame != self._tracked_in:
+            self._tracker.forget()  # places were in another frame
+        self._tracker.settings, self._tracked_in = settings.tracking, settings.target_frame
+        if not request.repeated or self._tracker.due(frame, instruction.text):
+            result = run()
+            if result.segmentation is None:
+                return result
+            return replace(result, track_ids=self._tracker.update(frame, result.segmentation).track_ids)
+        started = time.perf_counter()
+        tracked = self._tracker.propagate(frame)
+        spent_ms = depth.spent_ms | {"track": (time.perf_counter() - started) * 1e3}
+        result = self._tuned_pipeline().run_segmented(
+            frame, tracked.segmentation, request.plan_grasps, request.on_stage, partial(self._given_up, request), preferences
+        )
+        self.last_ms = spent_ms | result.stage_ms
+        return replace(result, track_ids=tracked.track_ids)
 
     def _run_pipeline(
         self, view: View, depth: ReadDepth, frame: Frame, instruction: Instruction, request: Request, preferences: Preferences
@@ -243,10 +270,10 @@ class Worker:
         stamp_ns, frame_id = request.seen or (self._now_ns(), "")
         return Answer(request.instruction, code, message, stamp_ns, frame_id)
 
-    def _finish(self, request: Request, answer: Answer, repeated: bool = False) -> None:
-        """`repeated`: an answer of continuous mode, logged only when it changes."""
+    def _finish(self, request: Request, answer: Answer) -> None:
+        """What continuous mode repeats is logged only when it changes."""
         self.answered[answer.code] += 1
-        known, self._last_code = repeated and answer.code == self._last_code, answer.code
+        known, self._last_code = request.repeated and answer.code == self._last_code, answer.code
         if answer.code not in (StatusCode.OK, StatusCode.NOT_FOUND) and not known:
             self._log.warning(f"{printable(answer.instruction, 80)!r}: {answer.code.name}: {answer.message}")
         try:
