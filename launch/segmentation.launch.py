@@ -1,25 +1,33 @@
 """Start the segmentation node. `ros2 launch qwen_seg_ros segmentation.launch.py --show-args` lists what can be set.
 
-With a RealSense camera, for example:
-    ros2 launch qwen_seg_ros segmentation.launch.py image:=/camera/camera/color/image_raw \
-        depth:=/camera/camera/aligned_depth_to_color/image_raw camera_info:=/camera/camera/color/camera_info
+With a camera whose driver is known (config/cameras: realsense, orbbec, zed, oak, azure_kinect), or a YAML file like those:
+    ros2 launch qwen_seg_ros segmentation.launch.py camera:=realsense
 
-Over a slow network, compressed by image_transport (append to either):
-        image_transport:=compressed depth_image_transport:=compressedDepth
+With any other camera:
+    ros2 launch qwen_seg_ros segmentation.launch.py image:=/front/color/image_raw \
+        depth:=/front/depth_registered/image_raw camera_info:=/front/color/camera_info
 
-Depth as the depth camera sees it works too, with its calibration and TF (docs/unregistered_depth.md):
-        depth:=/camera/camera/depth/image_rect_raw depth_camera_info:=/camera/camera/depth/camera_info
+Every parameter of the node is an argument under its own name (mode:=continuous, grasping.max_grasps:=3), made from the
+settings. An argument beats the camera's YAML file, that beats the params_file, that beats the default.
 """
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
-PARAMS_FILE = Path(__file__).resolve().parents[1] / "config" / "tabletop.yaml"
+from qwen_seg_ros.errors import SettingsError
+from qwen_seg_ros.ros.parameters import NodeSettings
+from qwen_seg_ros.setting import check_value
+from qwen_seg_ros.settings import Knob, Settings, allowed, flatten
 
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+KNOBS = flatten(NodeSettings()) | flatten(Settings())
 TOPICS = {
     "image": "Colour images (sensor_msgs/Image)",
     "depth": "Depth, best registered to the colour images (sensor_msgs/Image, 16UC1 millimetres or 32FC1 metres)",
@@ -27,47 +35,60 @@ TOPICS = {
     "depth_camera_info": "Calibration of the depth camera, only for depth that is not registered (sensor_msgs/CameraInfo)",
     "instruction": "What to find, in plain words (std_msgs/String)",
 }
-PARAMETERS = {  # argument -> parameter, description, type; the params_file holds where the argument is left empty
-    "checkpoint": ("segmentation.checkpoint", "Model: an embedded name, a folder, or owner/name on the model hub", str),
-    "device": ("segmentation.device", "Where the network runs: auto, cpu or cuda", str),
-    "mode": ("mode", "on_instruction or continuous", str),
-    "target_frame": ("target_frame", "Frame of the 3-D results, for example base_link", str),
-    "image_transport": ("image_transport", "raw, or compressed: sensor_msgs/CompressedImage on <image>/compressed", str),
-    "depth_image_transport": (
-        "depth_image_transport", "raw, compressedDepth or compressed: sensor_msgs/CompressedImage on <depth>/<transport>", str),
-    "use_depth": ("use_depth", "false: a colour camera alone, masks without 3-D and grasps", bool),
-    "depth_registration": ("depth_registration", "auto, or never: depth is registered, whatever its frame is called", str),
-    "autostart": ("autostart", "true: configure and activate at start; false: wait for a lifecycle manager", bool),
-    "use_sim_time": ("use_sim_time", "true: take the time from /clock, for simulation and bags", bool),
+FIRST = {  # argument -> parameter: what is set most often stands first in --show-args, two of them under a shorter name
+    "checkpoint": "segmentation.checkpoint",
+    "device": "segmentation.device",
+    "mode": "mode",
+    "target_frame": "target_frame",
+    "autostart": "autostart",
 }
+PARAMETERS = FIRST | {name: name for name in KNOBS if name not in FIRST}
 
 
 def generate_launch_description() -> LaunchDescription:
     own = [
-        DeclareLaunchArgument("params_file", default_value=str(PARAMS_FILE), description="YAML file with the node's parameters"),
+        DeclareLaunchArgument(
+            "camera",
+            default_value="",
+            description=f"Topics and calibration of a known camera: {cameras()}, "
+            "or the path of a YAML file like those in config/cameras",
+        ),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(CONFIG / "tabletop.yaml"), description="YAML file with the node's parameters"
+        ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node"),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal"),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="",
+            choices=["", "true", "false"],
+            description="true: take the time from /clock, for simulation and bags (empty: as in params_file)",
+        ),
     ]
-    topics = [DeclareLaunchArgument(name, default_value=name, description=text) for name, text in TOPICS.items()]
+    topics = [
+        DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: the camera's, else '{name}')")
+        for name, text in TOPICS.items()
+    ]
     parameters = [
-        DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)", choices=choices(kind))
-        for name, (_, text, kind) in PARAMETERS.items()
+        DeclareLaunchArgument(name, default_value="", description=described(KNOBS[parameter]))
+        for name, parameter in PARAMETERS.items()
     ]
     return LaunchDescription([*own, *topics, *parameters, OpaqueFunction(function=start_node)])
 
 
-def choices(kind: type) -> list[str] | None:
-    return ["", "true", "false"] if kind is bool else None
+def described(knob: Knob) -> str:
+    return f"{knob.field.metadata['description']} [{allowed(knob.field)}] (empty: the camera's, else as in params_file)"
 
 
 def start_node(context: LaunchContext) -> list[Node]:
+    camera = read_camera(LaunchConfiguration("camera").perform(context))
     node = Node(
         package="qwen_seg_ros",
         executable="segmentation_node",
         name="segmentation_node",
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file"), given_parameters(context)],
-        remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
+        parameters=[LaunchConfiguration("params_file"), chosen_parameters(context, camera)],
+        remappings=list(chosen_topics(context, camera).items()),
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
         emulate_tty=True,
@@ -75,7 +96,66 @@ def start_node(context: LaunchContext) -> list[Node]:
     return [node]
 
 
-def given_parameters(context: LaunchContext) -> dict[str, str | bool]:
-    """The parameters whose argument was given; the others stay as the params_file has them."""
-    texts = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
-    return {PARAMETERS[name][0]: text == "true" if PARAMETERS[name][2] is bool else text for name, text in texts.items() if text}
+# --- Camera ------------------------------------------------------------------------------------------------------------------
+
+
+def cameras() -> str:
+    return ", ".join(sorted(file.stem for file in (CONFIG / "cameras").glob("*.yaml")))
+
+
+def read_camera(name: str) -> dict[str, dict[str, Any]]:
+    """`topics` and `parameters` of a known camera or of a YAML file; both empty for the empty name.
+
+    Raises:
+        SettingsError: the camera is unknown (the known ones are listed), or its file names something that does not exist.
+    """
+    if not name:
+        return {"topics": {}, "parameters": {}}
+    known = CONFIG / "cameras" / f"{name}.yaml"
+    file = known if known.is_file() else Path(name)
+    if not file.is_file():
+        raise SettingsError(
+            f"unknown camera '{name}'; known are {cameras()}, and the path of a YAML file like those in {known.parent}"
+        )
+    return checked(yaml.safe_load(file.read_text()), file)
+
+
+def checked(camera: Any, file: Path) -> dict[str, dict[str, Any]]:
+    if not isinstance(camera, dict) or set(camera) != {"topics", "parameters"}:
+        raise SettingsError(f"{file} must have two tables, topics and parameters")
+    for table, known in (("topics", TOPICS), ("parameters", KNOBS)):
+        unknown = sorted(map(str, set(camera[table] or {}) - set(known)))
+        if unknown:
+            raise SettingsError(f"{file}: there are no {table} {', '.join(unknown)}; known are {', '.join(known)}")
+    for name, value in (camera["parameters"] or {}).items():
+        check_value(name, value, KNOBS[name].field)
+    return {table: camera[table] or {} for table in ("topics", "parameters")}
+
+
+# --- What was given ----------------------------------------------------------------------------------------------------------
+
+
+def chosen_topics(context: LaunchContext, camera: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: LaunchConfiguration(name).perform(context) or camera["topics"].get(name, name) for name in TOPICS}
+
+
+def chosen_parameters(context: LaunchContext, camera: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The camera's parameters and those whose argument was given; the others stay as the params_file has them."""
+    texts = {parameter: LaunchConfiguration(name).perform(context) for name, parameter in PARAMETERS.items()}
+    given = {parameter: parsed(parameter, text) for parameter, text in texts.items() if text}
+    sim_time = LaunchConfiguration("use_sim_time").perform(context)
+    clock = {"use_sim_time": sim_time == "true"} if sim_time else {}
+    return {name: as_written(value) for name, value in (camera["parameters"] | given | clock).items()}
+
+
+def parsed(name: str, text: str) -> bool | int | float | str:
+    """The value of an argument in its parameter's type; SettingsError where it is not allowed."""
+    kind, value = type(KNOBS[name].value), yaml.safe_load(text)
+    value = text if kind is str else float(value) if kind is float and isinstance(value, int) else value
+    check_value(name, value, KNOBS[name].field)
+    return value
+
+
+def as_written(value: Any) -> Any:
+    """launch reads strings as YAML: the frame '1' would become a number."""
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value
