@@ -25,7 +25,15 @@ setup(
     package_dir={"": "."},  # makes an editable install a plain path
     packages=find_packages(include=["qwen_seg_ros", "qwen_seg_ros.*"], exclude=["qwen_seg_ros.ros", "qwen_seg_ros.ros.*"]),
     data_files=[("share/qwen_seg_ros/msg", sorted(f"msg/{path.name}" for path in Path(__file__).with_name("msg").glob("*.msg")))],
-    package_data={"qwen_seg_ros": ["checkpoints/*/*", "grasping/grippers/*.yaml", "offline/training/recipes/*.yaml", "py.typed"]},
+    package_data={
+        "qwen_seg_ros": [
+            "checkpoints/*/*",
+            "grasping/grippers/*.yaml",
+            "offline/training/recipes/*.yaml",
+            "offline/bags/replay/report/page.*s",
+            "py.typed",
+        ]
+    },
     install_requires=[
         "numpy>=1.24",
         "scipy>=1.11",

@@ -37,6 +37,10 @@ def replay(
     instructions: Annotated[Path | None, typer.Option(help="YAML with times and words: docs/replay.md.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the answers; an interrupted run goes on there.")] = Path("out/replay"),
     grasps: Annotated[bool, typer.Option(help="Plan grasps.")] = True,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html into --out: pictures, a timeline, 3-D.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Answer nothing: make report.html again of what is in --out.")
+    ] = False,
     image: Annotated[str, _option("Colour topic, where finding it by type is not enough.", TOPICS)] = "",
     depth: Annotated[str, _option("Depth topic.", TOPICS)] = "",
     camera_info: Annotated[str, _option("Calibration of the colour camera.", TOPICS)] = "",
@@ -72,6 +76,8 @@ def replay(
 
       qwen-seg replay demo/bag -i "the bowl" --out out/again --expect out/bowl/results.jsonl
 
+      qwen-seg replay demo/bag --out out/bowl --report-only
+
     Exit codes: 0 = answered (and as expected), 1 = not as expected, 2 = the request cannot be carried out.
     """
     with _needs_rosbags():
@@ -80,16 +86,21 @@ def replay(
         from qwen_seg_ros.offline.bags.replay.output import RESULTS
         from qwen_seg_ros.offline.bags.replay.run import Question, topics_of
         from qwen_seg_ros.offline.bags.selection import Selection
-    question = Question(
-        _timetable(instruction, instructions),
-        Asked(image, depth, camera_info, no_depth),
-        Selection(start, duration, every, rate, tolerance, rectified, registered, target_frame),
-        grasps,
-    )
     tolerances = Tolerances(iou, position_mm, size_mm, grasp_mm, grasp_deg, grasp_poses)
     _must_be_file(expect)
-    _print_topics(topics_of(bag, question.asked))
-    _print_summary(out, _answer(bag, question, pipeline_from(checkpoint, settings, values), out))
+    if report_only:
+        _must_ask_nothing(instruction, instructions)
+    else:
+        question = Question(
+            _timetable(instruction, instructions),
+            Asked(image, depth, camera_info, no_depth),
+            Selection(start, duration, every, rate, tolerance, rectified, registered, target_frame),
+            grasps,
+        )
+        _print_topics(topics_of(bag, question.asked))
+        _print_summary(out, _answer(bag, question, pipeline_from(checkpoint, settings, values), out))
+    if report or report_only:
+        _report(bag, out)
     if expect is not None:
         raise typer.Exit(_print_comparison(compare(expect, out / RESULTS, tolerances)))
 
@@ -117,6 +128,19 @@ def _must_be_file(path: Path | None) -> None:
     """Before minutes are spent on answers that cannot be compared."""
     if path is not None and not path.is_file():
         raise typer.BadParameter(f"there is no file {path}; make it with a first run and look its results.jsonl over")
+
+
+def _must_ask_nothing(instruction: list[str] | None, instructions: Path | None) -> None:
+    if instruction or instructions is not None:
+        raise typer.BadParameter("--report-only asks nothing: leave the instructions away, or say --report")
+
+
+def _report(bag: Path, out: Path) -> None:
+    from qwen_seg_ros.offline.bags.replay.report.writing import write_report
+
+    file = write_report(bag, out)
+    size_mb = file.stat().st_size / 1e6
+    output.console.print(f"wrote {file} ({size_mb:.1f} MB); open it in a browser", highlight=False, soft_wrap=True, markup=False)
 
 
 def _answer(bag: Path, question: "Question", pipeline: Pipeline, out: Path) -> "Summary":
