@@ -23,8 +23,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.ros.parameters import NodeSettings
-from qwen_seg_ros.setting import check_value
-from qwen_seg_ros.settings import Knob, Settings, allowed, flatten
+from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, updated
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 KNOBS = flatten(NodeSettings()) | flatten(Settings())
@@ -117,19 +116,25 @@ def read_camera(name: str) -> dict[str, dict[str, Any]]:
         raise SettingsError(
             f"unknown camera '{name}'; known are {cameras()}, and the path of a YAML file like those in {known.parent}"
         )
-    return checked(yaml.safe_load(file.read_text()), file)
+    try:
+        return checked(yaml.safe_load(file.read_text()), file)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not YAML: {error}") from error
 
 
 def checked(camera: Any, file: Path) -> dict[str, dict[str, Any]]:
-    if not isinstance(camera, dict) or set(camera) != {"topics", "parameters"}:
-        raise SettingsError(f"{file} must have two tables, topics and parameters")
-    for table, known in (("topics", TOPICS), ("parameters", KNOBS)):
-        unknown = sorted(map(str, set(camera[table] or {}) - set(known)))
-        if unknown:
-            raise SettingsError(f"{file}: there are no {table} {', '.join(unknown)}; known are {', '.join(known)}")
-    for name, value in (camera["parameters"] or {}).items():
-        check_value(name, value, KNOBS[name].field)
-    return {table: camera[table] or {} for table in ("topics", "parameters")}
+    tables = isinstance(camera, dict) and set(camera) == {"topics", "parameters"}
+    if not tables or not all(isinstance(table or {}, dict) for table in camera.values()):
+        raise SettingsError(f"{file} must hold two tables, topics and parameters, and nothing else")
+    topics, parameters = camera["topics"] or {}, camera["parameters"] or {}
+    for kind, given, known in (("topic", topics, TOPICS), ("parameter", parameters, KNOBS)):
+        for name in given:
+            if name not in known:
+                raise SettingsError(f"{file}: there is no {kind} {name}; known are {', '.join(known)}")
+    for name, topic in topics.items():
+        if not isinstance(topic, str):
+            raise SettingsError(f"{file}: topic {name} must be a name like /camera/{name}, got {topic!r}")
+    return {"topics": topics, "parameters": {name: valid(name, value) for name, value in parameters.items()}}
 
 
 # --- What was given ----------------------------------------------------------------------------------------------------------
@@ -150,10 +155,13 @@ def chosen_parameters(context: LaunchContext, camera: dict[str, dict[str, Any]])
 
 def parsed(name: str, text: str) -> bool | int | float | str:
     """The value of an argument in its parameter's type; SettingsError where it is not allowed."""
-    kind, value = type(KNOBS[name].value), yaml.safe_load(text)
-    value = text if kind is str else float(value) if kind is float and isinstance(value, int) else value
-    check_value(name, value, KNOBS[name].field)
-    return value
+    return valid(name, text if isinstance(KNOBS[name].value, str) else yaml.safe_load(text))
+
+
+def valid(name: str, value: Any) -> bool | int | float | str:
+    """The value as the settings take it: 1 is a float where they have one; SettingsError where it is not allowed."""
+    tree = NodeSettings() if name in flatten(NodeSettings()) else Settings()
+    return flatten(updated(tree, {name: value}))[name].value
 
 
 def as_written(value: Any) -> Any:

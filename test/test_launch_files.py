@@ -121,13 +121,13 @@ def test_arguments_have_the_types_of_their_parameters(segmentation: ModuleType) 
         "grasping__max_grasps": "3",
         "sync_tolerance_s": "1",
         "plan_grasps": "false",
-        "target_frame": "1",
+        "target_frame": "[1",
         "use_sim_time": "true",
     }
     context = context_of(segmentation.generate_launch_description(), **given)
     chosen = segmentation.chosen_parameters(context, segmentation.read_camera(""))
     frame = chosen.pop("target_frame").evaluate(context)
-    assert frame == "1"
+    assert frame == "[1"
     assert chosen == {"grasping.max_grasps": 3, "sync_tolerance_s": 1.0, "plan_grasps": False, "use_sim_time": True}
     assert type(chosen["sync_tolerance_s"]) is float
 
@@ -137,6 +137,7 @@ def test_arguments_have_the_types_of_their_parameters(segmentation: ModuleType) 
     [
         ({"grasping__max_grasps": "900"}, "between 1 and 200, got 900"),
         ({"plan_grasps": "perhaps"}, "plan_grasps must be a bool, got 'perhaps'"),
+        ({"queue_size": "true"}, "queue_size must be an int, got True"),
         ({"mode": "always"}, "one of on_instruction, continuous, got 'always'"),
         ({"camera": "kinekt"}, "unknown camera 'kinekt'; known are azure_kinect, oak, orbbec, realsense, zed"),
     ],
@@ -158,8 +159,11 @@ def test_a_camera_of_ones_own_is_a_file(segmentation: ModuleType, tmp_path: Path
     [
         ("topics: {}", "two tables"),
         ("[image, depth]", "two tables"),
-        ("topics: {imge: /a}\nparameters: {}", "no topics imge; known are image, depth"),
-        ("topics: {}\nparameters: {modes: continuous}", "no parameters modes"),
+        ("topics: [image]\nparameters: {}", "two tables"),
+        ("topics: {", "is not YAML"),
+        ("topics: {image: 5}\nparameters: {}", "topic image must be a name like /camera/image, got 5"),
+        ("topics: {imge: /a}\nparameters: {}", "no topic imge; known are image, depth"),
+        ("topics: {}\nparameters: {modes: continuous}", "no parameter modes; known are"),
         ("topics: {}\nparameters: {mode: always}", "must be one of on_instruction, continuous"),
     ],
 )
