@@ -35,6 +35,7 @@ from qwen_seg_ros.offline.bags.replay.report.pictures import (
     scene_of,
 )
 from qwen_seg_ros.offline.bags.replay.report.reading import PICTURED
+from qwen_seg_ros.offline.bags.replay.report.timeline import LANES, timeline
 from qwen_seg_ros.offline.bags.replay.report.writing import SCENES, write_report
 from qwen_seg_ros.offline.bags.replay.run import Question, replay
 from qwen_seg_ros.offline.bags.replay.timetable import Timetable
@@ -113,6 +114,7 @@ def test_a_picture_of_an_answer_is_not_the_bare_picture(done: tuple[Path, Path])
     found, absent = (decoded(image["src"]).astype(int) for image in Page(done[1] / "report.html").all("img")[:2])
     mask = scene()[1]["the box"].instances[0].mask.full()
     assert np.abs(found - absent)[mask].mean() > 20 > 5 > np.abs(found - absent)[100:, :20].mean()
+    assert np.abs(absent - scene()[0].rgb[..., ::-1]).mean() < 5  # nothing found, nothing drawn
 
 
 def decoded(source: str) -> np.ndarray:
@@ -204,6 +206,21 @@ def test_a_picture_and_a_scene_are_bounded_whatever_the_camera(done: tuple[Path,
     assert len(data) <= JPEG_BYTES and max(cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape[:2]) == LONGER_SIDE
     ids = array(scene_of(large, found, inverse(frame.base_from_camera), False)["ids"], np.uint8, 1)
     assert OBJECT_POINTS / 3 < (ids > 0).sum() <= OBJECT_POINTS and (ids == 0).sum() <= OTHER_POINTS
+
+
+def test_failures_are_not_hidden_by_marks_beside_them() -> None:
+    ends = ("INVALID_INPUT", "OK", "NO_DEPTH", "NOT_FOUND", "SOMETHING_NEW")
+    lines = [(n, {"time_s": 1e-3 * n, "instruction": "a", "status": status}) for n, status in enumerate(ends)]
+    looks = re.findall(r'<circle class="(\w+)"', timeline(lines))
+    assert looks == ["good", "none", "fair", "bad", "bad"]
+
+
+def test_many_instructions_share_the_last_line_of_the_timeline() -> None:
+    lines = [(n, {"time_s": float(n), "instruction": f"thing {n}", "status": "OK"}) for n in range(2 * LANES)]
+    drawn = timeline(lines)
+    heights = [int(y) for y in re.findall(r'cy="(\d+)"', drawn)]
+    assert len(set(heights)) == LANES and heights[LANES - 1 :] == [max(heights)] * (LANES + 1)
+    assert "thing 10<" in drawn and ">thing 11<" not in drawn and "other instructions" in drawn
 
 
 def test_a_replay_that_was_interrupted_has_a_report_that_says_so(done: tuple[Path, Path], tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _object_row(segment: Line, lifted: Line | None) -> str:
 
 
 def _in_3d(item: Line) -> tuple[str, ...]:
-    flags = "".join(f" <em>{escape(cut(flag))}</em>" for flag in item["flags"][:MAX_ITEMS])
+    flags = f" <em>{escape(cut(', '.join(item['flags'])))}</em>" if item["flags"] else ""
     return (
         _numbers(item["pose"]["position_m"], 3),
         _numbers(item["pose"]["quaternion_xyzw"], 2),

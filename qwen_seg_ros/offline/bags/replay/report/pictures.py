@@ -45,9 +45,13 @@ def found_in(line: dict[str, Any], frame: Frame) -> Found:
 
 
 def overlay_jpeg(frame: Frame, found: Found, camera_from_answer: Matrix4) -> bytes:
-    """The picture with masks, boxes, labels and grasps; smaller and coarser where it would be too large."""
-    plans = [plan.moved(camera_from_answer) for plan in found.plans]
-    picture: RgbImage = draw_overlay(frame.rgb, found.segmentation, frame.camera, plans)
+    """The picture with masks, boxes, labels and grasps; smaller and coarser where it would be too large.
+
+    The bare picture where nothing was found: why, only the answer's status tells.
+    """
+    plans, picture = [plan.moved(camera_from_answer) for plan in found.plans], frame.rgb
+    if found.segmentation.instances:
+        picture = draw_overlay(frame.rgb, found.segmentation, frame.camera, plans)
     scale = LONGER_SIDE / max(picture.shape[:2])
     if scale < 1:
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))

@@ -8,6 +8,7 @@ from qwen_seg_ros.offline.bags.replay.report.parts import cut, look
 
 LANES, LANE_PX, TOP_PX = 12, 44, 6
 OTHERS = "other instructions"
+ON_TOP = {"fair": 1, "bad": 2}  # failures are drawn last: crowded marks must not hide them
 
 
 def timeline(lines: Sequence[tuple[int, dict[str, Any]]]) -> str:
@@ -15,7 +16,7 @@ def timeline(lines: Sequence[tuple[int, dict[str, Any]]]) -> str:
     lanes = _lanes(lines)
     begin, end = (edge(float(line["time_s"]) for _, line in lines) for edge in (min, max))
     height = TOP_PX + LANE_PX * (max(lanes.values()) + 1) + 22
-    marks = "".join(_mark(place, line, lanes, begin, end) for place, line in lines)
+    marks = "".join(_mark(place, line, lanes, begin, end) for place, line in sorted(lines, key=_rank))
     names = "".join(_name(words, lane) for words, lane in _named(lanes).items())
     ticks = "".join(_tick(share, begin, end, height) for share in (0, 0.25, 0.5, 0.75, 1))
     return (
@@ -56,6 +57,10 @@ def _mark(place: int, line: dict[str, Any], lanes: dict[str, int], begin: float,
 def _name(words: str, lane: int) -> str:
     short = words if len(words) <= 90 else words[:89] + "…"
     return f'<text x="1%" y="{TOP_PX + LANE_PX * lane + 14}">{escape(short)}</text>'
+
+
+def _rank(item: tuple[int, dict[str, Any]]) -> int:
+    return ON_TOP.get(look(str(item[1]["status"])), 0)
 
 
 def _tick(share: float, begin: float, end: float, height: int) -> str:

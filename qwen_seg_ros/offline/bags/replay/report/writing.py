@@ -32,7 +32,7 @@ class _Shown:
 def write_report(bag: Path, out: Path) -> Path:
     """Make `out`/report.html from the files of a replay, finished or not, and the recording's pictures; no model is needed.
 
-    The file needs nothing else and is at most about 30 MB, whatever the recording's length.
+    The file needs nothing else. Its pictures and points are 20 MB at most, whatever the recording's length.
 
     Raises:
         InvalidInputError: `out` holds no replay or a damaged one, or `bag` is another recording than was answered.
