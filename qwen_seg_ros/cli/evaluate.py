@@ -1,16 +1,18 @@
-"""`qwen-seg evaluate`: accuracy on rendered scenes, the short report and the benchmark Tabletop-ORS."""
+"""`qwen-seg evaluate`: accuracy on rendered scenes (the short report, the benchmark Tabletop-ORS) and on public sets."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import track
+from rich.progress import Progress, track
 
 from qwen_seg_ros.cli.output import console, results
 from qwen_seg_ros.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from qwen_seg_ros.offline.evaluation.public.results_out import About, Measured
+    from qwen_seg_ros.offline.evaluation.public.split import PublicSplit
     from qwen_seg_ros.offline.evaluation.tabletop_ors import Bound
     from qwen_seg_ros.segmentation.qwen import QwenSegmenter
     from qwen_seg_ros.segmentation.settings import SegmentationSettings
@@ -41,7 +43,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="write all figures and every answer here")] = None,
 ) -> None:
     """Answer questions about simple rendered scenes and print accuracy by kind of expression, with baselines and the upper bound;
-    or, as `qwen-seg evaluate tabletop-ors`, run the benchmark with its splits."""
+    or, as `qwen-seg evaluate tabletop-ors`, run the benchmark with its splits; or measure on a public set that you have."""
     if context.invoked_subcommand:
         _nothing_before(context)
         return
@@ -115,6 +117,99 @@ def tabletop_ors(
         plan.forget()
     run_benchmark(segmenter, plan, out, _bound(segmenter), card, results)
     console.print(f"wrote {out}/report.html, results.json and questions.jsonl", highlight=False)
+
+
+PUBLIC_HELP = """{about}. Prints the figures that papers report, with intervals, and writes results.json and questions.jsonl.
+
+docs/public_data.md says which files belong where.
+
+[bold]Example[/bold]
+
+  qwen-seg evaluate {name} --data {data} --split val
+"""
+PUBLIC = {
+    "refcoco": ("RefCOCO: one object a sentence; cIoU, mIoU, P@X", "refer/data"),
+    "refcoco+": ("RefCOCO+: the same without words of place", "refer/data"),
+    "refcocog": ("RefCOCOg: the same with long sentences", "refer/data"),
+    "grefcoco": ("gRefCOCO: one, several or no object; gIoU, cIoU, N-acc, T-acc", "refer/data"),
+    "reasonseg": ("ReasonSeg: what a sentence implies; gIoU, cIoU", "ReasonSeg"),
+}
+
+
+def public(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="folder of the set, see docs/public_data.md")],
+    split: Annotated[str, typer.Option(help="val, testA, testB, test: as the set names it")] = "val",
+    split_by: Annotated[str | None, typer.Option(help="refer sets: unc, umd or google, as in refs(...).p")] = None,
+    images: Annotated[Path | None, typer.Option(help="refer sets: folder of the pictures of COCO train2014")] = None,
+    pictures: Annotated[int | None, typer.Option(min=1, help="only the first ones of the split: to try things out")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of what is written  [default: out/NAME_SPLIT]")] = None,
+    checkpoint: Annotated[str, CHECKPOINT] = "tabletop",
+    threads: Annotated[int, THREADS] = 0,
+    rejection_threshold: Annotated[float, THRESHOLD] = 0.3,
+    max_new_tokens: Annotated[int, MAX_NEW_TOKENS] = 256,
+) -> None:
+    from qwen_seg_ros.offline.evaluation.public.results_out import About, Measured
+    from qwen_seg_ros.offline.evaluation.public.run import ask_words
+
+    name = str(context.info_name)
+    whole = _public_split(name, data, split, split_by, images)
+    asked = whole.first(pictures)
+    settings = _settings(checkpoint, threads, rejection_threshold, max_new_tokens)
+    segmenter = _segmenter(settings)
+    with Progress(console=console) as progress:
+        task = progress.add_task("pictures", total=len(asked.pictures))
+        answers = ask_words(segmenter, asked, lambda: progress.advance(task))
+    about = About(str(data), checkpoint, _facts(segmenter, settings))
+    _publish(Measured(asked, len(whole.pictures), answers), about, out)
+
+
+for _name, (_about, _data) in PUBLIC.items():
+    app.command(name=_name, help=PUBLIC_HELP.format(name=_name, about=_about, data=_data))(public)
+
+
+@app.command()
+def sa1b(
+    data: Annotated[Path, typer.Option(help="folder of sa_1.jpg, sa_1.json and so on")],
+    pictures: Annotated[int, typer.Option(min=1, help="how many, the first of the folder")] = 20,
+    out: Annotated[Path | None, typer.Option(help="folder of what is written  [default: out/sa1b_FOLDER]")] = None,
+) -> None:
+    """SA-1B: masks from the true boxes by colour alone, for the set has no words; no model is asked. cIoU, mIoU, P@X.
+
+    [bold]Example[/bold]
+
+      qwen-seg evaluate sa1b --data sa_000020 --pictures 20
+    """
+    from qwen_seg_ros.offline.evaluation.public.results_out import About, Measured
+    from qwen_seg_ros.offline.evaluation.public.run import ask_boxes
+    from qwen_seg_ros.offline.evaluation.public.sa1b import load_sa1b
+
+    split = load_sa1b(data, pictures)
+    with Progress(console=console) as progress:
+        task = progress.add_task("pictures", total=len(split.pictures))
+        answers = ask_boxes(split, lambda: progress.advance(task))
+    _publish(Measured(split, len(split.pictures), answers), About(str(data), "none", {}), out)
+
+
+def _public_split(name: str, data: Path, split: str, split_by: str | None, images: Path | None) -> "PublicSplit":
+    from qwen_seg_ros.offline.evaluation.public.reason_seg import DATASET, load_reason_seg
+    from qwen_seg_ros.offline.evaluation.public.refer import load_refer
+
+    if name != DATASET:
+        return load_refer(name, data, split, split_by, images)
+    if split_by or images:
+        raise InvalidInputError(f"--split-by and --images mean nothing to {DATASET}; its pictures lie beside its JSON files")
+    return load_reason_seg(data, split)
+
+
+def _publish(measured: "Measured", about: "About", out: Path | None) -> None:
+    from qwen_seg_ros.offline.evaluation.public.results_out import print_results, write_results
+
+    folder = out or Path("out") / f"{measured.split.dataset}_{measured.split.split}"
+    found = measured.figures()
+    write_results(folder, measured, about, found)
+    print_results(results, measured, found)
+    console.print(f"wrote {folder}/results.json and questions.jsonl", highlight=False)
 
 
 def _nothing_before(context: typer.Context) -> None:
