@@ -147,3 +147,16 @@ def test_every_candidate_is_accounted_for_and_every_term_is_given(crowd, way):
         for grasp in result.grasps:
             assert set(grasp.terms) == set(WEIGHTS)
             assert grasp.score == pytest.approx(sum(WEIGHTS[name] * value for name, value in grasp.terms.items()), abs=1e-6)
+
+
+@pytest.mark.parametrize("yaw_deg", [0, 25, 45, 70])
+def test_a_level_hand_comes_from_where_both_sides_were_seen(yaw_deg):
+    """Behind the outline that the camera sees, a thing is thicker than it looks: closing along the view would push it."""
+    lifted = lifted_scene([replace(BOTTLE, size_m=(0.07, 0.05, 0.22), yaw_rad=np.deg2rad(yaw_deg))])
+    target = lifted.objects[0]
+    view = target.box.pose[:3, 3] - lifted.scene.camera
+    view -= (view @ lifted.scene.up) * lifted.scene.up
+    level = [g for g in plan(lifted, 0).grasps if g.strategy == "side"]
+    assert level
+    for grasp in level:
+        assert grasp.pose[:3, 2] @ view / np.linalg.norm(view) > 0.6, "the way of the hand and the view"

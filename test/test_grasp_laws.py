@@ -158,8 +158,11 @@ def test_the_far_end_of_a_long_hand_is_checked_too(away_m):
     box = OrientedBox(transform(np.eye(3), [*post.xy_m, 0.09]), np.array(post.size_m))
     axes = [np.linspace(-size / 2, size / 2, 12) for size in post.size_m]
     filled = move_points(box.pose, np.stack(np.meshgrid(*axes), -1).reshape(-1, 3))
-    (free,), seen = plans(alone, hand.name), plans(both, hand.name)[0]
-    told = plan_grasps(alone.objects[0], alone.scene, hand, SETTINGS, Preferences(keep_out=(box,)))
+    from_there = Preferences(approach=np.array([0.0, -1.0, 0.0]))
+    free, seen, told = (
+        plan_grasps(view.objects[0], view.scene, hand, SETTINGS, wish)
+        for view, wish in ((alone, from_there), (both, from_there), (alone, replace(from_there, keep_out=(box,))))
+    )
     assert max(deepest_m(filled, grasp, hand) for grasp in free.grasps) > 0
     assert max(deepest_m(obstacles(both.objects[0], both), grasp, hand) for grasp in seen.grasps) <= 1e-5
     assert max(deepest_m(filled, grasp, hand) for grasp in told.grasps) <= 1e-5

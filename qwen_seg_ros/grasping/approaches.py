@@ -1,7 +1,8 @@
 """From which sides a hand may come, and in which directions it may close there.
 
-From above it always may. Beside that: level and obliquely at the four sides of the object's box, closing level (bottles, what
-stands behind something low), and leaning outward all around low, wide things, closing across their rims (plates, bowls).
+From above it always may. Beside that: obliquely at the sides of the object's box and level at the one that faces the camera,
+closing level (bottles, what stands behind something low), and leaning outward all around low, wide things, closing across their
+rims (plates, bowls).
 """
 
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from qwen_seg_ros.grasping.gripper import Gripper
 from qwen_seg_ros.grasping.preferences import Preferences
 from qwen_seg_ros.grasping.settings import GraspSettings
 
-SIDE_TILTS = {"oblique": np.deg2rad(50), "side": np.deg2rad(90)}  # from the vertical
+# Tilt from the vertical, and the least cosine between the approach side and the camera's: no hand comes from where nothing was
+# seen, and a level one, which closes across its approach, only from where both sides of the object were seen. Behind the outline
+# that the camera sees, things are thicker than they look.
+SIDES = {"oblique": (np.deg2rad(50), -0.5), "side": (np.deg2rad(90), 0.65)}
 RIM_TILT = np.deg2rad(30)  # more, and the palm of common hands would touch the table
 LEAST_TILT = np.deg2rad(20)  # a hand that leans less comes from above
 SIDE_TILT = np.deg2rad(70)
 RIMS = 8  # places around a rim
 MIN_SIDE_HEIGHT_M = 0.06  # lower things leave no room between palm and table
 MAX_RIM_HEIGHT_M = 0.10
-BEHIND = -0.5  # cosine between approach side and camera side below which a hand would come from where nothing was seen
 
 AROUND, ACROSS = 0.0, np.pi / 2  # closing directions in an approach's frame: in the plane of the tilt, and level
 
@@ -64,9 +67,13 @@ def _sides(body: Body) -> list[Approach]:
     if 2 * body.half_size[2] < MIN_SIDE_HEIGHT_M:
         return []
     camera = body.seen.direction
-    azimuths = [a for a in np.arange(4) * np.pi / 2 if np.array([np.cos(a), np.sin(a)]) @ camera > BEHIND]
     level = np.array([ACROSS])
-    return [Approach(name, _tilted(tilt, azimuth), level) for name, tilt in SIDE_TILTS.items() for azimuth in azimuths]
+    return [
+        Approach(name, _tilted(tilt, azimuth), level)
+        for name, (tilt, least) in SIDES.items()
+        for azimuth in np.arange(4) * np.pi / 2
+        if np.array([np.cos(azimuth), np.sin(azimuth)]) @ camera > least
+    ]
 
 
 def _rims(body: Body, gripper: Gripper) -> list[Approach]:
