@@ -143,7 +143,7 @@ def public(
     split_by: Annotated[str | None, typer.Option(help="refer sets: unc, umd or google, as in refs(...).p")] = None,
     images: Annotated[Path | None, typer.Option(help="refer sets: folder of the pictures of COCO train2014")] = None,
     pictures: Annotated[int | None, typer.Option(min=1, help="only the first ones of the split: to try things out")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of what is written  [default: out/NAME_SPLIT]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of what is written, else out/NAME_SPLIT")] = None,
     checkpoint: Annotated[str, CHECKPOINT] = "tabletop",
     threads: Annotated[int, THREADS] = 0,
     rejection_threshold: Annotated[float, THRESHOLD] = 0.3,
@@ -172,7 +172,7 @@ for _name, (_about, _data) in PUBLIC.items():
 def sa1b(
     data: Annotated[Path, typer.Option(help="folder of sa_1.jpg, sa_1.json and so on")],
     pictures: Annotated[int, typer.Option(min=1, help="how many, the first of the folder")] = 20,
-    out: Annotated[Path | None, typer.Option(help="folder of what is written  [default: out/sa1b_FOLDER]")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of what is written, else out/sa1b_FOLDER")] = None,
 ) -> None:
     """SA-1B: masks from the true boxes by colour alone, for the set has no words; no model is asked. cIoU, mIoU, P@X.
 
