@@ -50,12 +50,13 @@ def _xyz(values: NDArray) -> dict[str, float]:
 
 
 def way_of_the_palm(target: GraspTarget) -> NDArray:
-    """Points (N, 3) of the hand behind the fingers, from the pre-grasp pose to the grasp."""
+    """Points (N, 3) that fill the hand behind the fingers, from the pre-grasp pose to the grasp."""
     centre, size = max(HAND.boxes(target.width), key=lambda entry: entry[1].prod())
-    corners = centre + np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0, 0.5) for z in (-0.5, 0, 0.5)]) * size * 0.95
+    shares = np.linspace(-0.475, 0.475, 9)
+    filled = centre + np.stack(np.meshgrid(shares, shares, shares), -1).reshape(-1, 3) * size
     start, end = matrix(target.pregrasp_pose), matrix(target.pose)
     ways = [start + (end - start) * share for share in np.linspace(0, 1, 9)]  # a straight line without turning
-    return np.concatenate([move_points(pose, corners) for pose in ways])
+    return np.concatenate([move_points(pose, filled) for pose in ways])
 
 
 def inside(points: NDArray, centre: NDArray, size: NDArray) -> bool:

@@ -34,6 +34,7 @@ from qwen_seg_ros.srv import Segment
 ANSWER_SET = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray}
 EXTRAS = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "object_cloud": PointCloud2}
 PATIENCE_S = 30.0  # for anything that must happen; a loaded machine is slow
+ASK_AGAIN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,15 @@ class Robot:
             self.executor.spin_once(timeout_sec=0.05)
 
     def state(self) -> str:
-        return self.call(GetState, "get_state", GetState.Request()).current_state.label
+        """Asked again every few seconds: DDS may lose the answer to a client that the node has not discovered yet."""
+        asked: list[tuple[float, Any]] = []
+
+        def answered() -> Any:
+            if not asked or time.monotonic() - asked[-1][0] > ASK_AGAIN_S:
+                asked.append((time.monotonic(), self.begin(GetState, "get_state", GetState.Request())))
+            return next((future for _, future in asked if future.done()), None)
+
+        return self.spin_until(answered).result().current_state.label
 
     def change_state(self, transition: int) -> bool:
         return self.call(ChangeState, "change_state", ChangeState.Request(transition=Transition(id=transition))).success
