@@ -35,13 +35,18 @@ class CroppedMask:
     def from_full(cls, mask: MaskImage) -> "CroppedMask":
         """Crop a whole-image mask bool (H, W) to its pixels; an empty mask gives a 0x0 crop."""
         require(mask, "mask", (None, None), np.bool_)
-        height, width = mask.shape
+        return cls.from_part(mask, 0, 0, *mask.shape)
+
+    @classmethod
+    def from_part(cls, mask: MaskImage, x_px: int, y_px: int, height: int, width: int) -> "CroppedMask":
+        """The same of a mask bool (h, w) of the part of a height x width image that begins at this column and row."""
+        require(mask, "mask", (None, None), np.bool_)
         cols = np.flatnonzero(mask.any(axis=0))
         rows = np.flatnonzero(mask.any(axis=1))
         if len(cols) == 0:
-            return cls(np.zeros((0, 0), bool), 0, 0, height, width)
+            return cls(np.zeros((0, 0), bool), x_px, y_px, height, width)
         x0, x1, y0, y1 = int(cols[0]), int(cols[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
-        return cls(mask[y0:y1, x0:x1].copy(), x0, y0, height, width)
+        return cls(mask[y0:y1, x0:x1].copy(), x_px + x0, y_px + y0, height, width)
 
     @property
     def rows_cols(self) -> tuple[slice, slice]:

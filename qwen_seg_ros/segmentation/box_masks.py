@@ -62,6 +62,4 @@ def _expected_iou(seen: DepthMask) -> float:
 
 
 def _placed(frame: Frame, region: Region, mask: MaskImage) -> CroppedMask:
-    """A mask of the region as a tight crop of the image."""
-    tight = CroppedMask.from_full(mask)
-    return CroppedMask(tight.crop, region.x0 + tight.x_px, region.y0 + tight.y_px, frame.height, frame.width)
+    return CroppedMask.from_part(mask, region.x0, region.y0, frame.height, frame.width)

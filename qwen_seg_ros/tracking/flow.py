@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_seg_ros.geometry.arrays import MaskImage, RgbImage
+from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.region import Region
 
@@ -92,10 +92,4 @@ def warped(mask: CroppedMask, motion: Affine) -> CroppedMask:
     local = motion.copy()
     local[:, 2] += motion[:, :2] @ [mask.x_px, mask.y_px] - [region.x0, region.y0]
     crop = cv2.warpAffine(mask.crop.astype(np.float32), local, region.shape[::-1], flags=cv2.INTER_LINEAR) > 0.5
-    return placed(crop, region, mask.height, mask.width)
-
-
-def placed(mask: MaskImage, region: Region, height: int, width: int) -> CroppedMask:
-    """A mask of the region, bool of its shape, as a tight crop of the image."""
-    tight = CroppedMask.from_full(mask)
-    return CroppedMask(tight.crop, region.x0 + tight.x_px, region.y0 + tight.y_px, height, width)
+    return CroppedMask.from_part(crop, region.x0, region.y0, mask.height, mask.width)

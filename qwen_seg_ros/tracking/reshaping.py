@@ -8,7 +8,7 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.region import Region
 from qwen_seg_ros.segmentation.depth_mask import Surfaces, mask_from_depth, surfaces_around
-from qwen_seg_ros.tracking.flow import STILL, placed
+from qwen_seg_ros.tracking.flow import STILL
 from qwen_seg_ros.tracking.look import likeness, look_of
 from qwen_seg_ros.tracking.settings import TrackingSettings
 from qwen_seg_ros.tracking.surface import depth_of, surface_of
@@ -32,7 +32,7 @@ def _reshaped(track: Track, surfaces: Surfaces, frame: Frame, settings: Tracking
     found = mask_from_depth(surfaces, box, frame.width, frame.height)
     if found is None:
         return track
-    mask = placed(found.mask, found.region, frame.height, frame.width)
+    mask = CroppedMask.from_part(found.mask, found.region.x0, found.region.y0, frame.height, frame.width)
     if not _same(track.mask, mask) or likeness(track.sighting.look, look_of(frame.rgb, mask)) < settings.min_look:
         return track
     surface = surface_of(frame, mask) or track.sighting.surface
