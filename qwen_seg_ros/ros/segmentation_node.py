@@ -28,6 +28,7 @@ from qwen_seg_ros.ros.parameters import Parameters
 from qwen_seg_ros.ros.preferences_in import frames_named
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
 from qwen_seg_ros.ros.requests import Answer, Request
+from qwen_seg_ros.ros.spinning import spin
 from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_source
 from qwen_seg_ros.ros.worker import Worker
 from qwen_seg_ros.srv import Segment
@@ -275,7 +276,7 @@ def main() -> None:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.start()
-        executor.spin()
+        spin(executor, node.get_logger())
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
