@@ -36,7 +36,8 @@ def check_value(name: str, value: Any, item: Any) -> None:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, wanted):
-        raise SettingsError(f"{name} must be a {wanted.__name__}, got {value!r}")
+        kind = "list" if wanted is tuple else wanted.__name__
+        raise SettingsError(f"{name} must be a {kind}, got {value!r}")
     meta = item.metadata
     if meta.get("choices") and value not in meta["choices"]:
         raise SettingsError(f"{name} must be one of {', '.join(map(str, meta['choices']))}, got {value!r}")

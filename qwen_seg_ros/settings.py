@@ -111,7 +111,7 @@ def allowed(item: Field) -> str:
         return ", ".join(map(str, meta["choices"]))
     low, high = meta.get("low"), meta.get("high")
     if low is None and high is None:
-        return type(item.default).__name__
+        return "list" if isinstance(item.default, tuple) else type(item.default).__name__
     return f"{'' if low is None else low} .. {'' if high is None else high}".strip()
 
 
@@ -119,6 +119,8 @@ def _checked(name: str, value: Any, item: Field) -> Any:
     wanted = type(item.default) if item.default is not MISSING else None
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if wanted is tuple and isinstance(value, list):
+        value = tuple(value)
     if wanted is int and isinstance(value, bool):
         raise SettingsError(f"{name} must be an int, got {value!r}")
     check_value(name, value, item)

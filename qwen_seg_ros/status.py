@@ -18,6 +18,7 @@ class StatusCode(IntEnum):
     INTERNAL_ERROR = 8
     BUSY = 9
     DEADLINE = 10
+    CANCELLED = 11
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from qwen_seg_ros.geometry.arrays import Matrix4
 from qwen_seg_ros.geometry.transform import inverse, transform
 from qwen_seg_ros.msg import GraspPreferences, KeepOutBox
 from qwen_seg_ros.pipeline import Pipeline
+from qwen_seg_ros.ros.camera import Camera
 from qwen_seg_ros.ros.frame_source import FrameSource
 from qwen_seg_ros.ros.messages_out import header, pose_message
 from qwen_seg_ros.ros.parameters import Parameters
@@ -30,7 +31,6 @@ from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.transforms import TransformBuffer
 from qwen_seg_ros.ros.worker import Worker
 from qwen_seg_ros.status import StatusCode
-from qwen_seg_ros.tracking.tracker import Tracker
 
 TOPICS = {name: f"/{name}" for name in ("image", "depth", "camera_info", "depth_camera_info")}
 STAMP_NS = 5 * 10**9
@@ -46,10 +46,12 @@ class Desk:
         self.transforms = TransformBuffer(0.1)
         self.frames = FrameSource(TOPICS, lambda: parameters.node_settings)
         self._answers: Queue[Answer] = Queue()
+        camera = Camera("", self.frames, lambda: parameters.node_settings)
         self.worker = Worker(
-            Pipeline(parameters.pipeline), parameters, self.frames, lambda: self.transforms, Tracker(),
+            Pipeline(parameters.pipeline), parameters, [camera], lambda: self.transforms,
             lambda request, answer: self._answers.put(answer), lambda: 0, node.get_logger(),
         )
+        self.station = self.worker.stations[""]
         self.worker.start()
 
     def publish(self, shot: Shot) -> None:
@@ -97,12 +99,12 @@ def rig() -> TwoCameras:
 def test_answers_are_those_on_registered_depth(desk: Desk, rig: TwoCameras) -> None:
     desk.publish(rig.shot(depth=millimetres(rig.color), depth_frame_id=COLOR_FRAME))
     wanted = desk.centres("things")
-    assert desk.worker.depth_how == "as published" and "register" not in desk.worker.last_ms
+    assert desk.station.depth_how == "as published" and "register" not in desk.station.last_ms
     desk.transforms.add(rig.link(), static=True)
     desk.frames.clear()
     desk.publish(rig.shot())
     np.testing.assert_allclose(desk.centres("things"), wanted, atol=0.002)
-    assert desk.worker.depth_how == f"registered from {DEPTH_FRAME} to {COLOR_FRAME}" and desk.worker.last_ms["register"] > 0
+    assert desk.station.depth_how == f"registered from {DEPTH_FRAME} to {COLOR_FRAME}" and desk.station.last_ms["register"] > 0
 
 
 def test_one_image_is_looked_at_again_when_its_depth_becomes_known(desk: Desk, rig: TwoCameras) -> None:
@@ -110,12 +112,12 @@ def test_one_image_is_looked_at_again_when_its_depth_becomes_known(desk: Desk, r
     answer, stages = desk.ask("things")
     assert answer.code == StatusCode.NO_DEPTH and answer.result.segmentation.instances and "encode" in stages
     assert f"no transform {COLOR_FRAME} <- {DEPTH_FRAME}" in answer.message
-    assert desk.worker.depth_note and desk.worker.depth_note in answer.message
+    assert desk.station.depth_note and desk.station.depth_note in answer.message
     desk.transforms.add(rig.link(), static=True)
     answer, stages = desk.ask("things")
-    assert answer.code == StatusCode.OK and "encode" in stages and desk.worker.depth_note == ""
+    assert answer.code == StatusCode.OK and "encode" in stages and desk.station.depth_note == ""
     answer, stages = desk.ask("the box")
-    assert answer.code == StatusCode.OK and "encode" not in stages and "register" not in desk.worker.last_ms
+    assert answer.code == StatusCode.OK and "encode" not in stages and "register" not in desk.station.last_ms
 
 
 def test_a_bad_calibration_is_an_answer_and_the_worker_lives(desk: Desk, rig: TwoCameras) -> None:

@@ -37,7 +37,10 @@ def image(seconds: float, frame_id: str = "cam") -> Image:
 
 
 def now(frames: FrameSource, timeout_s: float = 0.0, new: bool = False) -> View | None:
-    return frames.wait(timeout_s, lambda: False, new)
+    ends = time.monotonic() + timeout_s
+    while (view := frames.take(new)) is None and time.monotonic() < ends:
+        time.sleep(0.01)
+    return view
 
 
 def seconds(view: View | None) -> tuple[float, float | None] | None:

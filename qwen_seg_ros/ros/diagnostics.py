@@ -1,25 +1,35 @@
-"""State of the node for /diagnostics: what arrives, what is answered, and what is wrong, in words."""
+"""State of the node for /diagnostics: what arrives, what is answered, and what is wrong, in words; one status a camera."""
+
+from collections.abc import Iterable
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
-from qwen_seg_ros.ros.frame_source import FrameSource
+from qwen_seg_ros.ros.camera import Camera, Station
 from qwen_seg_ros.ros.worker import Worker
 
 _SILENT_S = 2.0
 
 
-def diagnostic_array(node: Node, state: str, frames: FrameSource | None, worker: Worker | None) -> DiagnosticArray:
-    level, message = _verdict(state, frames, worker)
-    status = DiagnosticStatus(level=level, name=f"{node.get_fully_qualified_name().lstrip('/')}: segmentation", message=message)
-    status.values = [KeyValue(key=key, value=str(value)) for key, value in _values(frames, worker).items()]
-    array = DiagnosticArray(status=[status])
+def diagnostic_array(node: Node, state: str, cameras: Iterable[Camera], worker: Worker | None) -> DiagnosticArray:
+    array = DiagnosticArray(status=[_status(node, state, camera, worker) for camera in cameras])
     array.header.stamp = node.get_clock().now().to_msg()
     return array
 
 
-def _verdict(state: str, frames: FrameSource | None, worker: Worker | None) -> tuple[bytes, str]:
-    if state != "active" or frames is None:
+def _status(node: Node, state: str, camera: Camera, worker: Worker | None) -> DiagnosticStatus:
+    """name: `segmentation_node: segmentation` for the only camera, `segmentation_node: front` for one of several."""
+    station = worker.stations[camera.name] if worker is not None else None
+    level, message = _verdict(state, camera, station)
+    name = f"{node.get_fully_qualified_name().lstrip('/')}: {camera.name or 'segmentation'}"
+    status = DiagnosticStatus(level=level, name=name, message=message)
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in _values(camera, station, worker).items()]
+    return status
+
+
+def _verdict(state: str, camera: Camera, station: Station | None) -> tuple[bytes, str]:
+    frames = camera.frames
+    if state != "active":
         return DiagnosticStatus.WARN, f"the node is {state}"
     silent_s = frames.seconds_since_image()
     if silent_s is None:
@@ -30,17 +40,15 @@ def _verdict(state: str, frames: FrameSource | None, worker: Worker | None) -> t
         return DiagnosticStatus.OK, "running, in the image only: use_depth is false"
     if not frames.counters.pairs:
         return DiagnosticStatus.WARN, f"no 3-D results: {frames.missing()}"
-    if worker is not None and worker.depth_note:
-        return DiagnosticStatus.WARN, worker.depth_note
+    if station is not None and station.depth_note:
+        return DiagnosticStatus.WARN, station.depth_note
     return DiagnosticStatus.OK, "running"
 
 
-def _values(frames: FrameSource | None, worker: Worker | None) -> dict[str, object]:
-    values: dict[str, object] = {}
-    if frames is not None:
-        values |= vars(frames.counters)
-    if worker is not None:
-        values |= {"waiting": worker.waiting(), "enabled": worker.enabled, "depth": worker.depth_how}
-        values |= {f"answered {code.name}": count for code, count in worker.answered.items() if count}
-        values |= {f"last {stage} ms": f"{spent:.0f}" for stage, spent in worker.last_ms.items()}
+def _values(camera: Camera, station: Station | None, worker: Worker | None) -> dict[str, object]:
+    values: dict[str, object] = dict(vars(camera.frames.counters))
+    if worker is not None and station is not None:
+        values |= {"waiting": len(station.queue), "enabled": worker.enabled, "depth": station.depth_how}
+        values |= {f"answered {code.name}": count for code, count in station.answered.items() if count}
+        values |= {f"last {stage} ms": f"{spent:.0f}" for stage, spent in station.last_ms.items()}
     return values

@@ -17,6 +17,7 @@ from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage
 from qwen_seg_ros.geometry.sensor_messages import camera_of, stamp_ns_of
+from qwen_seg_ros.ros.inputs import of_camera
 from qwen_seg_ros.ros.messages_in import Picture, rgb_from_image
 from qwen_seg_ros.ros.parameters import NodeSettings
 
@@ -102,12 +103,17 @@ class _Stream:
 class FrameSource:
     """Fed by subscriptions on one thread, asked by the worker on another."""
 
-    def __init__(self, topics: dict[str, str], settings: Callable[[], NodeSettings]) -> None:
-        """`topics`: resolved names under the keys image, depth, camera_info, depth_camera_info, for messages to the user."""
+    def __init__(self, topics: dict[str, str], settings: Callable[[], NodeSettings], camera: str = "") -> None:
+        """`topics`: resolved names under the keys image, depth, camera_info, depth_camera_info, for messages to the user.
+
+        on_news: called after every message, by the thread that brought it.
+        """
         self._settings = settings
+        self._camera = camera
+        self.on_news: Callable[[], None] = lambda: None
         self.counters = Counters()
         self.topics = topics
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._colour, self._depth = _Stream(), _Stream()
         self._infos: dict[str, CameraInfo] = {}
         self._depth_infos: dict[str, CameraInfo] = {}
@@ -116,63 +122,55 @@ class FrameSource:
         self._lonely_since: float | None = None  # arrival of the first colour image after the last pair
 
     def on_image(self, msg: Picture) -> None:
-        with self._changed:
+        with self._lock:
             self.counters.images += 1
             self._store(self._colour, msg)
+        self.on_news()
 
     def on_depth(self, msg: Picture) -> None:
-        with self._changed:
+        with self._lock:
             self.counters.depths += 1
             self._store(self._depth, msg)
+        self.on_news()
 
     def on_info(self, msg: CameraInfo) -> None:
-        with self._changed:
+        with self._lock:
             self.counters.infos += 1
             self._infos[msg.header.frame_id] = msg
-            self._changed.notify_all()
+        self.on_news()
 
     def on_depth_info(self, msg: CameraInfo) -> None:
-        with self._changed:
+        with self._lock:
             self.counters.depth_infos += 1
             self._depth_infos[msg.header.frame_id] = msg
-            self._changed.notify_all()
+        self.on_news()
 
     def clear(self) -> None:
         """Begin again with every count at zero; only the calibration stays."""
-        with self._changed:
+        with self._lock:
             self.counters = Counters()
             self._forget_images()
 
-    def wake(self) -> None:
-        """Let a waiting `wait` look at its `stop` again."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def wait(self, timeout_s: float, stop: Callable[[], bool], new: bool = False) -> View | None:
-        """The newest whole view, at once or as soon as it arrives; None after `timeout_s` or when `stop()` is true.
+    def take(self, new: bool = False) -> View | None:
+        """The newest whole view; None while there is none.
 
         `new`: only a view that has not been taken before (continuous mode).
         """
-        ends = time.monotonic() + timeout_s
-        with self._changed:
-            while not stop():
-                view = self._newest()
-                if view is not None and not (new and view.image is self._taken):
-                    self._taken = view.image
-                    return view
-                left = ends - time.monotonic()
-                if left <= 0:
-                    return None
-                self._changed.wait(min(left, 0.1))  # the grace time for depth runs out without a notification
-        return None
+        with self._lock:
+            view = self._newest()
+            if view is None or (new and view.image is self._taken):
+                return None
+            self._taken = view.image
+            return view
 
     def missing(self) -> str:
         """Why there is no view: which topic is silent, or what does not fit together."""
-        with self._changed:
+        with self._lock:
             topics, count, frame_id = self.topics, self.counters, self.camera_frame()
             arrived = f"{count.images} images, {count.depths} depth images and {count.infos} camera_infos arrived"
             if not self._colour.messages:
-                return f"no image on {topics['image']}; {arrived}; check the topic name (remap `image`) and that the camera runs"
+                name = of_camera(self._camera, "image")
+                return f"no image on {topics['image']}; {arrived}; check the topic name (remap `{name}`) and that the camera runs"
             age = self._age(self._colour.messages[-1][0])
             if age > self._allowed_age():
                 return f"the last image on {topics['image']} came {age:.1f} s ago; {arrived}"
@@ -184,7 +182,7 @@ class FrameSource:
 
     def other_depth_frame(self) -> bool:
         """The newest depth image names another frame than the newest colour image."""
-        with self._changed:
+        with self._lock:
             newest = [stream.messages[-1][1] for stream in (self._colour, self._depth) if stream.messages]
             return len(newest) == 2 and not same_frame(*newest)
 
@@ -193,11 +191,11 @@ class FrameSource:
 
     def camera_frame(self) -> str:
         """Frame of the newest colour image; "" = none has arrived."""
-        with self._changed:
+        with self._lock:
             return self._colour.messages[-1][1].header.frame_id if self._colour.messages else ""
 
     def seconds_since_image(self) -> float | None:
-        with self._changed:
+        with self._lock:
             return self._age(self._colour.messages[-1][0]) if self._colour.messages else None
 
     def _store(self, stream: _Stream, msg: Picture) -> None:
@@ -206,7 +204,6 @@ class FrameSource:
             self._forget_images()
         stream.put(msg)
         self._match()
-        self._changed.notify_all()
 
     def _forget_images(self) -> None:
         self._colour.clear()

@@ -9,10 +9,15 @@ NAMES = ("image", "depth", "camera_info", "depth_camera_info")
 RAW = "raw"
 
 
-def input_topics(node: Node, settings: NodeSettings) -> dict[str, str]:
+def of_camera(camera: str, name: str) -> str:
+    """A topic of one camera: `front/image`; of the only one, which has no name, `image`."""
+    return f"{camera}/{name}" if camera else name
+
+
+def input_topics(node: Node, settings: NodeSettings, camera: str = "") -> dict[str, str]:
     """Input -> resolved topic, by the transports of `settings`."""
     transports = {"image": settings.image_transport, "depth": settings.depth_image_transport}
-    return {name: topic_of(node, name, transports.get(name, RAW)) for name in NAMES}
+    return {name: topic_of(node, of_camera(camera, name), transports.get(name, RAW)) for name in NAMES}
 
 
 def topic_of(node: Node, name: str, transport: str) -> str:

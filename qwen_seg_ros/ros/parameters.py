@@ -1,11 +1,13 @@
 """Settings <-> ROS parameters: names, types, ranges and descriptions come from the settings dataclasses.
 
-A stage's field is the parameter `<stage>.<field>`; the node's own have no prefix. Integers do for floats, as people write them.
+A stage's field is the parameter `<stage>.<field>`; the node's own have no prefix. Those of PER_CAMERA may be given once more for
+one camera, as `<camera>.<field>`. Integers do for floats, as people write them.
 """
 
+import re
 from array import array
 from collections.abc import Iterable
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,6 +25,12 @@ from qwen_seg_ros.setting import check, check_value, setting
 from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, parameters_page, updated
 from qwen_seg_ros.tracking.settings import TrackingSettings
 
+PER_CAMERA = (
+    "sync_tolerance_s", "depth_grace_s", "max_frame_age_s", "image_transport", "depth_image_transport", "use_depth",
+    "image_is_rectified", "depth_registration", "depth_is_rectified",
+)
+MAX_CAMERAS = 16
+_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")  # what a topic name may hold between two slashes
 _FOREIGN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 
 
@@ -31,6 +39,9 @@ class NodeSettings:
     """What belongs to the node and not to a stage of the pipeline."""
 
     autostart: bool = setting(True, "Configure and activate at start, without a lifecycle manager", read_only=True)
+    cameras: tuple[str, ...] = setting(
+        (), "Names of several cameras that share the model, such as [front, wrist], each with topics of its own (front/image, "
+        "~/front/segments). Empty: one camera, topics without a name", read_only=True)
     mode: str = setting("on_instruction", "Answer each instruction once, or apply the last one to every frame",
                         choices=("on_instruction", "continuous"))
     plan_grasps: bool = setting(True, "Plan grasps for instructions that come by topic")
@@ -42,7 +53,7 @@ class NodeSettings:
     frame_timeout_s: float = setting(2.0, "How long an instruction waits for a frame", 0.0, 60.0)
     max_frame_age_s: float = setting(5.0, "Images that arrived longer ago are not answered on; 0 = any age", 0.0, 86400.0)
     deadline_s: float = setting(30.0, "Longest time from instruction to answer; 0 = no limit", 0.0, 3600.0)
-    queue_size: int = setting(4, "Instructions that may wait; further ones are answered BUSY", 1, 100)
+    queue_size: int = setting(4, "Instructions that may wait at one camera; further ones are answered BUSY", 1, 100)
     image_transport: str = setting(
         "raw", "raw: sensor_msgs/Image on `image`; compressed: sensor_msgs/CompressedImage, jpeg or png, on `image/compressed`. "
         "Changes hold from the next activation on", choices=("raw", "compressed"))
@@ -61,6 +72,15 @@ class NodeSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        _check_names(self.cameras)
+
+
+def _check_names(cameras: tuple[str, ...]) -> None:
+    for name in cameras:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise SettingsError(f"cameras must be names of letters, digits and single underscores, such as front, got {name!r}")
+    if len(set(cameras)) < len(cameras) or len(cameras) > MAX_CAMERAS:
+        raise SettingsError(f"cameras must be at most {MAX_CAMERAS} different names, got {', '.join(cameras)}")
 
 
 def descriptor(item: Field) -> ParameterDescriptor:
@@ -84,27 +104,48 @@ class Parameters:
         self.node_settings, self.pipeline = NodeSettings(), Settings()
         self.problems: dict[str, str] = {}
         self._node = node
+        self._given: dict[str, Any] = getattr(node, "_parameter_overrides", {})  # rclpy has no public view of undeclared ones
+        self._own = set(flatten(self.node_settings))
+        self._one_camera: dict[str, Any] = {}  # <camera>.<field> -> value
         self._knobs = flatten(self.node_settings) | flatten(self.pipeline)
         self._accept({name: self._declare(name, knob) for name, knob in self._knobs.items()})
+        for_one = self._knobs_of_one_camera()
+        self._knobs |= for_one
+        self._accept({name: self._declare(name, knob) for name, knob in for_one.items() if name in self._given})
         self._find_unknown()
         node.add_on_set_parameters_callback(self._on_set)
+
+    def of(self, camera: str) -> NodeSettings:
+        """The node's settings with what was given for this camera."""
+        return self._of_cameras[camera]
+
+    def _knobs_of_one_camera(self) -> dict[str, Knob]:
+        """What may be given for one camera; declared only where it is, the others follow the node's."""
+        items = [item for item in fields(NodeSettings) if item.name in PER_CAMERA]
+        settings = self.node_settings
+        return {f"{name}.{item.name}": Knob(getattr(settings, item.name), item) for name in settings.cameras for item in items}
 
     def _declare(self, name: str, knob: Knob) -> Any:
         """Declare freely first: rclpy would end the process for a bad start value, without saying what is allowed."""
         self._node.declare_parameter(name, to_ros(knob.value), ParameterDescriptor(dynamic_typing=True))
         value = from_ros(self._node.get_parameter(name).value, knob.value)
         try:
-            check_value(name, value, knob.field)
+            self._check(name, value)
         except SettingsError as error:
             self.problems[name] = str(error)
             value = knob.value
-        self._node.set_parameters([Parameter(name, value=to_ros(value))])
+        self._node.set_parameters([Parameter(name, _TYPES.get(type(value)), to_ros(value))])
         self._node.set_descriptor(name, descriptor(knob.field))
         return value
 
+    def _check(self, name: str, value: Any) -> None:
+        """Raises SettingsError for a value that is not allowed, whatever the others are."""
+        check_value(name, value, self._knobs[name].field)
+        if name in self._own:
+            updated(NodeSettings(), {name: value})
+
     def _find_unknown(self) -> None:
-        given = getattr(self._node, "_parameter_overrides", {})  # rclpy offers no public view of undeclared overrides
-        for name in given:
+        for name in self._given:
             if name not in self._knobs and not name.startswith(_FOREIGN):
                 near = get_close_matches(name, self._knobs, 1)
                 self.problems[name] = f"there is no parameter {name}" + (f"; did you mean {near[0]}?" if near else "")
@@ -113,7 +154,7 @@ class Parameters:
         ours = {p.name: from_ros(p.value, self._knobs[p.name].value) for p in changed if p.name in self._knobs}
         try:
             for name, value in ours.items():
-                check_value(name, value, self._knobs[name].field)
+                self._check(name, value)
             self._accept(ours)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -122,17 +163,29 @@ class Parameters:
         return SetParametersResult(successful=True)
 
     def _accept(self, values: dict[str, Any]) -> None:
-        """Both trees or none; SettingsError where the values do not fit together."""
-        own = set(flatten(self.node_settings))
-        node_settings = updated(self.node_settings, {name: value for name, value in values.items() if name in own})
-        pipeline = updated(self.pipeline, {name: value for name, value in values.items() if name not in own})
-        self.node_settings, self.pipeline = node_settings, pipeline
+        """All trees or none; SettingsError where the values do not fit together."""
+        node_settings = updated(self.node_settings, {name: value for name, value in values.items() if name in self._own})
+        one_camera = self._one_camera | {name: value for name, value in values.items() if name.partition(".")[2] in PER_CAMERA}
+        stages = {name: value for name, value in values.items() if name not in self._own and name not in one_camera}
+        pipeline = updated(self.pipeline, stages)
+        self._of_cameras = {camera: _narrowed(node_settings, camera, one_camera) for camera in node_settings.cameras or ("",)}
+        self.node_settings, self.pipeline, self._one_camera = node_settings, pipeline, one_camera
+
+
+def _narrowed(settings: NodeSettings, camera: str, one_camera: dict[str, Any]) -> NodeSettings:
+    """With the values given for this camera."""
+    prefix = f"{camera}."
+    given = {name.removeprefix(prefix): value for name, value in one_camera.items() if name.startswith(prefix)}
+    return replace(settings, **given) if given else settings
 
 
 def page() -> str:
     """docs/parameters.md: `python -m qwen_seg_ros.ros.parameters > docs/parameters.md`."""
     node, stages = parameters_page(NodeSettings()), parameters_page(Settings())
     return node + stages[stages.index("\n## ") :]
+
+
+_TYPES = {tuple: Parameter.Type.STRING_ARRAY}  # an empty list alone does not tell what it is a list of
 
 
 def to_ros(value: Any) -> Any:

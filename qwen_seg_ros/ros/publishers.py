@@ -17,6 +17,7 @@ from qwen_seg_ros.drawing import draw_overlay
 from qwen_seg_ros.geometry.transform import inverse
 from qwen_seg_ros.msg import GraspTargetArray, SceneObjectArray, SegmentArray, Status
 from qwen_seg_ros.ros import messages_out as out
+from qwen_seg_ros.ros.inputs import of_camera
 from qwen_seg_ros.ros.markers import marker_array
 from qwen_seg_ros.ros.requests import Answer
 
@@ -102,10 +103,10 @@ ON_DEMAND = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "ob
 
 
 class ResultPublishers:
-    """One publisher per topic of the answer set; `close` removes them again."""
+    """One publisher per topic of one camera's answer set; `close` removes them again."""
 
-    def __init__(self, node: LifecycleNode) -> None:
-        self._node = node
+    def __init__(self, node: LifecycleNode, camera: str = "") -> None:
+        self._node, self._camera = node, camera
         self._topics: list[tuple[Any, Build, bool]] = []  # publisher, what it publishes, only when somebody listens
         for name, kind in (ALWAYS | ON_DEMAND).items():
             self._add(name, kind, attrgetter(name), name in ON_DEMAND)
@@ -126,7 +127,8 @@ class ResultPublishers:
 
     def _add(self, name: str, kind: type, build: Build, on_demand: bool) -> None:
         options = QoSOverridingOptions.with_default_policies()
-        publisher: Any = self._node.create_lifecycle_publisher(kind, f"~/{name}", RELIABLE, qos_overriding_options=options)
+        topic = f"~/{of_camera(self._camera, name)}"
+        publisher: Any = self._node.create_lifecycle_publisher(kind, topic, RELIABLE, qos_overriding_options=options)
         self._topics.append((publisher, build, on_demand))
 
     def _add_detections(self) -> None:

@@ -4,13 +4,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.msg import GraspPreferences
 from qwen_seg_ros.pipeline import PipelineResult
-from qwen_seg_ros.status import StatusCode
+from qwen_seg_ros.status import Status, StatusCode
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,25 +30,47 @@ class Answer:
 
 @dataclass(eq=False)
 class Request:
-    """One instruction on its way.
+    """One instruction on its way. Many threads may try to answer it; `claim` lets one of them.
 
-    `done` gets the answer set exactly once, from any thread; `on_stage` and `cancelled` run in the worker.
-    standing: continuous mode shall apply it to every frame from now on. repeated: it is continuous mode that asks, for one more
-    frame. deadline_s: 0 = none.
-    seen: stamp and frame of the image it is answered on, once that is known.
+    `done` gets the answer set exactly once, from any thread; `on_stage` runs in the worker.
+    camera: name of the one that is asked. standing: continuous mode shall apply it to every frame from now on. repeated: it is
+    continuous mode that asks, for one more frame. deadline_s: 0 = none.
+    given_up: why nobody waits for the answer any more; whoever works on it stops at the next step.
+    seen: stamp and frame of the image it is answered on, once that is known. stage: what is done with it now, and since when
+    (monotonic clock). began_s: when its turn came.
     """
 
     instruction: str
     plan_grasps: bool
     done: Callable[[Any], None] = lambda answer: None
     on_stage: Callable[[str], None] = lambda stage: None
-    cancelled: Callable[[], bool] = lambda: False
     deadline_s: float = 0.0
     standing: bool = False
     repeated: bool = False
     seen: tuple[int, str] | None = None
     preferences: GraspPreferences | None = None
+    camera: str = ""
+    given_up: Status | None = None
     received: float = field(default_factory=time.monotonic)
+    began_s: float | None = None
+    stage: tuple[str, float] = ("waiting", 0.0)
+    _claimed: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def once_more(self) -> "Request":
+        """The same for another frame, in continuous mode."""
+        return replace(self, received=time.monotonic(), began_s=time.monotonic(), repeated=True, given_up=None, seen=None)
+
+    def claim(self) -> bool:
+        """True for the first who asks, who then has to answer."""
+        return self._claimed.acquire(blocking=False)
+
+    def answered(self) -> bool:
+        return self._claimed.locked()
+
+    def enter(self, stage: str) -> None:
+        self.stage = (stage, time.monotonic())
+        if not self.answered():
+            self.on_stage(stage)
 
     def late(self) -> bool:
         return self.deadline_s > 0 and self.age_s() > self.deadline_s
@@ -58,32 +80,35 @@ class Request:
 
 
 class RequestQueue:
-    """First in, first out, between the executor (put) and the worker (take)."""
+    """First in, first out: the executor puts, the worker takes."""
 
     def __init__(self) -> None:
         self._waiting: deque[Request] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, request: Request, limit: int) -> bool:
         """False when `limit` requests wait already."""
-        with self._changed:
+        with self._lock:
             if len(self._waiting) >= limit:
                 return False
             self._waiting.append(request)
-            self._changed.notify()
             return True
 
-    def take(self, timeout_s: float) -> Request | None:
-        with self._changed:
-            if not self._waiting:
-                self._changed.wait(timeout_s)
+    def take(self) -> Request | None:
+        with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
+    def remove(self, request: Request) -> None:
+        """One that need not be answered any more; nothing happens when it does not wait here."""
+        with self._lock:
+            if request in self._waiting:
+                self._waiting.remove(request)
+
     def drain(self) -> list[Request]:
-        with self._changed:
+        with self._lock:
             left = list(self._waiting)
             self._waiting.clear()
             return left

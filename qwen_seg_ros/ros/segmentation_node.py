@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -14,16 +15,19 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 from qwen_seg_ros.action import FindGraspTargets
+from qwen_seg_ros.msg import GraspPreferences
 from qwen_seg_ros.pipeline import Pipeline
+from qwen_seg_ros.ros.camera import Camera
 from qwen_seg_ros.ros.diagnostics import diagnostic_array
 from qwen_seg_ros.ros.frame_source import FrameSource
-from qwen_seg_ros.ros.inputs import image_type, input_topics
-from qwen_seg_ros.ros.messages_in import Picture
+from qwen_seg_ros.ros.inputs import image_type, input_topics, of_camera
+from qwen_seg_ros.ros.messages_out import printable
 from qwen_seg_ros.ros.parameters import Parameters
 from qwen_seg_ros.ros.preferences_in import frames_named
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
@@ -32,15 +36,19 @@ from qwen_seg_ros.ros.spinning import spin
 from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_source
 from qwen_seg_ros.ros.worker import Worker
 from qwen_seg_ros.srv import Segment
-from qwen_seg_ros.status import StatusCode
-from qwen_seg_ros.tracking.tracker import Tracker
+from qwen_seg_ros.status import Status, StatusCode
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _ANSWERED = {StatusCode.OK, StatusCode.NOT_FOUND, StatusCode.NO_DEPTH, StatusCode.NO_TRANSFORM}
+INSTRUCTIONS = QoSProfile(depth=10)
 _FEEDBACK = FindGraspTargets.Feedback
 _STAGES = {  # of the pipeline -> of the action
-    "encode": _FEEDBACK.SEGMENTING, "segment": _FEEDBACK.SEGMENTING, "lift": _FEEDBACK.LIFTING, "grasp": _FEEDBACK.GRASPING,
+    "waiting": _FEEDBACK.WAITING, "encode": _FEEDBACK.SEGMENTING, "segment": _FEEDBACK.SEGMENTING,
+    "lift": _FEEDBACK.LIFTING, "grasp": _FEEDBACK.GRASPING,
 }
+_NOT_ACTIVE = Status(
+    StatusCode.BUSY, "the node is not active; configure and activate it first (its log says why if that failed)"
+)
 
 
 class SegmentationNode(LifecycleNode):
@@ -50,16 +58,19 @@ class SegmentationNode(LifecycleNode):
         super().__init__("segmentation_node", **options)
         self.parameters = Parameters(self)
         self._pipeline: Pipeline | None = None
-        self._results: ResultPublishers | None = None
+        self._results: dict[str, ResultPublishers] = {}  # by camera
         self._worker: Worker | None = None
-        self._tracker = Tracker()  # outlives the worker, so that no id is used twice
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
-        topics = input_topics(self, self.parameters.node_settings)
-        self._frames = FrameSource(topics, lambda: self.parameters.node_settings)
+        self._goals: dict[bytes, Request] = {}  # of the action, by id, until they are answered
+        self.cameras = {name: self._camera(name) for name in self.parameters.node_settings.cameras or ("",)}
         self._offer_services()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report)
+
+    def _camera(self, name: str) -> Camera:
+        settings = partial(self.parameters.of, name)
+        return Camera(name, FrameSource(input_topics(self, settings(), name), settings, name), settings)
 
     def _offer_services(self) -> None:
         """Reentrant: a request waits for its answer without holding up the next one, which may have to be told BUSY."""
@@ -68,7 +79,7 @@ class SegmentationNode(LifecycleNode):
         self.create_service(SetBool, "~/enable", self._on_enable, callback_group=group)
         self._action = ActionServer(
             self, FindGraspTargets, "~/find_grasp_targets", self._on_goal, callback_group=group,
-            cancel_callback=lambda _: CancelResponse.ACCEPT, result_timeout=60,
+            cancel_callback=self._on_cancel, result_timeout=60,
         )
 
     def start(self) -> None:
@@ -109,33 +120,37 @@ class SegmentationNode(LifecycleNode):
         if self.parameters.problems:
             raise ValueError("; ".join(self.parameters.problems.values()))
         self._pipeline = Pipeline(self.parameters.pipeline)
-        self._results = ResultPublishers(self)
+        self._results = {name: ResultPublishers(self, name) for name in self.cameras}
         self._listen_to_transforms()
 
     def _activate(self) -> None:
         assert self._pipeline is not None
         self._worker = Worker(
-            self._pipeline, self.parameters, self._frames, self._transform_source, self._tracker, self._deliver, self._now_ns,
+            self._pipeline, self.parameters, self.cameras.values(), self._transform_source, self._deliver, self._now_ns,
             self.get_logger(),
         )
         self._worker.start()
-        self._subscribe_to_cameras()
-        self._subscribe(String, "instruction", self._on_instruction, QoSProfile(depth=10))
+        for camera in self.cameras.values():
+            self._subscribe_to(camera)
+        if "" not in self.cameras:
+            self._subscribe(String, "instruction", self._on_instruction_for_all, INSTRUCTIONS)
 
-    def _subscribe_to_cameras(self) -> None:
-        settings = self.parameters.node_settings
-        self._frames.topics = topics = input_topics(self, settings)
+    def _subscribe_to(self, camera: Camera) -> None:
+        settings, frames = camera.settings(), camera.frames
+        frames.topics = topics = input_topics(self, settings, camera.name)
         inputs: list[tuple[str, type, Callable[[Any], None]]] = [
-            ("image", image_type(settings.image_transport), self._on_image),
-            ("camera_info", CameraInfo, self._frames.on_info),
+            ("image", image_type(settings.image_transport), frames.on_image),
+            ("camera_info", CameraInfo, frames.on_info),
         ]
         if settings.use_depth:
             inputs += [
-                ("depth", image_type(settings.depth_image_transport), self._on_depth),
-                ("depth_camera_info", CameraInfo, self._frames.on_depth_info),
+                ("depth", image_type(settings.depth_image_transport), frames.on_depth),
+                ("depth_camera_info", CameraInfo, frames.on_depth_info),
             ]
         for name, kind, callback in inputs:
-            self._subscribe(kind, topics[name], callback, qos_profile_sensor_data)
+            self._subscribe(kind, topics[name], partial(self._on_camera, callback), qos_profile_sensor_data)
+        instructions = of_camera(camera.name, "instruction")
+        self._subscribe(String, instructions, partial(self._on_instruction, camera.name), INSTRUCTIONS)
 
     def _deactivate(self) -> None:
         for subscription in self._inputs:
@@ -144,43 +159,50 @@ class SegmentationNode(LifecycleNode):
         if self._worker is not None and not self._worker.stop():
             self.get_logger().warning("the worker is still busy with the last instruction; its answer will be dropped")
         self._worker = None
-        self._frames.clear()
+        for camera in self.cameras.values():
+            camera.frames.clear()
 
     def _release(self) -> None:
         self._deactivate()
-        if self._results is not None:
-            self._results.close()
-        self._results, self._pipeline = None, None
+        for results in self._results.values():
+            results.close()
+        self._results, self._pipeline = {}, None
 
     # Messages and requests
 
-    def _on_image(self, msg: Picture) -> None:
-        self._frames.on_image(msg)
+    def _on_camera(self, store: Callable[[Any], None], msg: Any) -> None:
+        store(msg)
         self._listen_to_transforms()
 
-    def _on_depth(self, msg: Picture) -> None:
-        self._frames.on_depth(msg)
-        self._listen_to_transforms()
-
-    def _on_instruction(self, msg: String) -> None:
+    def _on_instruction(self, camera: str, msg: String) -> None:
         assert self._worker is not None  # the subscription lives only while the worker does
-        settings = self.parameters.node_settings
-        self._worker.submit(Request(msg.data, settings.plan_grasps, deadline_s=settings.deadline_s, standing=True))
+        settings = self.parameters.of(camera)
+        request = Request(msg.data, settings.plan_grasps, deadline_s=settings.deadline_s, standing=True, camera=camera)
+        self._worker.submit(request)
+
+    def _on_instruction_for_all(self, msg: String) -> None:
+        for name in self.cameras:
+            self._on_instruction(name, msg)
 
     async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
-        fill(response, await self._answer(request))
+        asked, answer = self._request(request)
+        self._submit(asked, request.preferences)
+        fill(response, await answer)
         return response
 
     async def _on_goal(self, goal: ServerGoalHandle) -> FindGraspTargets.Result:
-        started = self.get_clock().now()
-
-        def on_stage(stage: str) -> None:
-            feedback = FindGraspTargets.Feedback(stage=_STAGES.get(stage, _FEEDBACK.WAITING))
-            feedback.elapsed = (self.get_clock().now() - started).to_msg()
-            goal.publish_feedback(feedback)
-
-        on_stage("waiting")
-        messages = await self._answer(goal.request, on_stage, lambda: goal.is_cancel_requested)
+        """The newest goal of a camera is the one that counts: it ends an older one."""
+        name = bytes(goal.goal_id.uuid)
+        request, answer = self._request(goal.request, partial(self._tell_stage, goal, self.get_clock().now()))
+        for older in [other for other in self._goals.values() if other.camera == request.camera]:
+            self._end(older, "preempted by a newer goal for the same camera")
+        self._goals[name] = request
+        request.enter("waiting")
+        self._submit(request, goal.request.preferences)
+        if goal.is_cancel_requested:  # before it began
+            self._on_cancel(goal)
+        messages = await answer
+        del self._goals[name]
         if goal.is_cancel_requested:
             goal.canceled()
         elif messages.answer.code in _ANSWERED:
@@ -191,30 +213,57 @@ class SegmentationNode(LifecycleNode):
         fill(result, messages)
         return result
 
-    async def _answer(
-        self, asked: Segment.Request | FindGraspTargets.Goal, on_stage: Callable[[str], None] = lambda stage: None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> AnswerMessages:
-        """Through the worker's queue; the executor goes on while the worker thinks."""
-        self._listen_to_transforms(frames_named(asked.preferences) - {self._frames.camera_frame().lstrip("/")})
+    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        """The answer goes out now, whatever the worker is doing; it stops at its next step."""
+        request = self._goals.get(bytes(goal.goal_id.uuid))
+        if request is not None:
+            self._end(request, "cancelled by the client")
+        return CancelResponse.ACCEPT
+
+    def _end(self, request: Request, reason: str) -> None:
+        if self._worker is not None:
+            self._worker.end(request, Status(StatusCode.CANCELLED, reason))
+
+    def _tell_stage(self, goal: ServerGoalHandle, started: Time, stage: str) -> None:
+        if stage in _STAGES:
+            elapsed = (self.get_clock().now() - started).to_msg()
+            goal.publish_feedback(FindGraspTargets.Feedback(stage=_STAGES[stage], elapsed=elapsed))
+
+    def _request(
+        self, asked: Segment.Request | FindGraspTargets.Goal, on_stage: Callable[[str], None] = lambda stage: None
+    ) -> tuple[Request, Any]:
+        """With the future of its answer, an AnswerMessages; the executor goes on while the worker thinks."""
         future: Any = Future(executor=self.executor)
         future.add_done_callback(lambda _: None)  # wakes the executor, which then sees that the awaiting task can go on
-        deadline_s = self.parameters.node_settings.deadline_s
-        request = Request(asked.instruction, asked.plan_grasps, future.set_result, on_stage, cancelled, deadline_s,
-                          preferences=asked.preferences)
-        if self._worker is not None:
-            self._worker.submit(request)
-        else:
-            message = "the node is not active; configure and activate it first (its log says why if that failed)"
-            self._deliver(request, Answer(asked.instruction, StatusCode.BUSY, message, self._now_ns(), ""))
-        return await future
+        camera = asked.camera or next(iter(self.cameras))
+        request = Request(
+            asked.instruction, asked.plan_grasps, future.set_result, on_stage, self.parameters.node_settings.deadline_s,
+            preferences=asked.preferences, camera=camera,
+        )
+        return request, future
+
+    def _submit(self, request: Request, preferences: GraspPreferences) -> None:
+        problem = self._cannot_ask(request.camera)
+        if problem is not None or self._worker is None:
+            status = problem or _NOT_ACTIVE
+            self._deliver(request, Answer(request.instruction, status.code, status.message, self._now_ns(), ""))
+            return
+        known = self.cameras[request.camera].frames.camera_frame().lstrip("/")
+        self._listen_to_transforms(frames_named(preferences) - {known})
+        self._worker.submit(request)
+
+    def _cannot_ask(self, camera: str) -> Status | None:
+        if camera in self.cameras:
+            return None
+        known = f"known are {', '.join(self.cameras)}" if "" not in self.cameras else "leave it empty: there is only one"
+        return Status(StatusCode.INVALID_INPUT, f"there is no camera {printable(camera, 80)!r}; {known} (parameter cameras)")
 
     def _deliver(self, request: Request, answer: Answer) -> None:
         """Publish an answer set and hand it to whoever waits for it, in this order and even if publishing fails."""
         messages = AnswerMessages(answer)
         try:
-            if self._results is not None:
-                self._results.publish(messages)
+            if request.camera in self._results:
+                self._results[request.camera].publish(messages)
         finally:
             request.done(messages)
 
@@ -234,13 +283,8 @@ class SegmentationNode(LifecycleNode):
 
     def _listen_to_transforms(self, frames: Collection[str] = ()) -> None:
         """Only when there is something to ask: on a busy robot /tf alone costs a good part of a core. frames: of a request."""
-        settings = self.parameters.node_settings
-        needed = settings.use_depth and (settings.target_frame or frames or self._registers_depth())
-        if self._transforms is None and needed:
-            self._transforms = transform_source(self, settings.transform_tolerance_s)
-
-    def _registers_depth(self) -> bool:
-        return self.parameters.node_settings.depth_registration == "auto" and self._frames.other_depth_frame()
+        if self._transforms is None and any(_needs_transforms(camera, frames) for camera in self.cameras.values()):
+            self._transforms = transform_source(self, self.parameters.node_settings.transform_tolerance_s)
 
     def _transform_source(self) -> TransformSource:
         if self._transforms is None:
@@ -253,13 +297,19 @@ class SegmentationNode(LifecycleNode):
     def _report(self) -> None:
         self._listen_to_transforms()
         state = self._state_machine.current_state[1]
-        self._diagnostics.publish(diagnostic_array(self, state, self._frames, self._worker))
+        self._diagnostics.publish(diagnostic_array(self, state, self.cameras.values(), self._worker))
 
     def destroy_node(self) -> None:
         """Stop the worker before the things it publishes with go away."""
         self._deactivate()
         self._action.destroy()
         super().destroy_node()
+
+
+def _needs_transforms(camera: Camera, frames: Collection[str]) -> bool:
+    settings = camera.settings()
+    registers = settings.depth_registration == "auto" and camera.frames.other_depth_frame()
+    return settings.use_depth and bool(settings.target_frame or frames or registers)
 
 
 def fill(response: Any, messages: AnswerMessages) -> None:
