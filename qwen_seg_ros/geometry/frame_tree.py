@@ -1,7 +1,7 @@
 """Tree of coordinate frames with a short history: what tf2's buffer does, for arrays and without ROS. Not for several threads."""
 
-from collections import deque
-from itertools import pairwise
+from bisect import bisect_left
+from operator import attrgetter
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +12,7 @@ from qwen_seg_ros.geometry.transform import inverse, transform
 
 HISTORY = 2000  # stamped transforms kept per frame: 20 s at 100 Hz
 JUMP_NS = 1_000_000_000  # a stamp this much older than the newest one means that time was reset
+_BY_STAMP = attrgetter("stamp_ns")
 
 
 class Link(NamedTuple):
@@ -26,18 +27,22 @@ class FrameTree:
     def __init__(self, tolerance_s: float = 0.1) -> None:
         self._tolerance_ns = int(tolerance_s * 1e9)
         self._fixed: dict[str, Link] = {}
-        self._moving: dict[str, deque[Link]] = {}
+        self._moving: dict[str, list[Link]] = {}  # by stamp, each stamp once
 
     def add(self, parent: str, child: str, parent_from_child: Matrix4, stamp_ns: int, fixed: bool) -> None:
-        """One link; `fixed` ones hold for all times."""
+        """One link; `fixed` ones hold for all times. Of moving ones with the same stamp the first holds, as in tf2."""
         link, name = Link(stamp_ns, parent.lstrip("/"), parent_from_child), child.lstrip("/")
         if fixed:
             self._fixed[name] = link
             return
-        history = self._moving.setdefault(name, deque(maxlen=HISTORY))
+        history = self._moving.setdefault(name, [])
         if history and stamp_ns < history[-1].stamp_ns - JUMP_NS:
             history.clear()
-        history.append(link)
+        place = bisect_left(history, stamp_ns, key=_BY_STAMP)
+        if place < len(history) and history[place].stamp_ns == stamp_ns:
+            return
+        history.insert(place, link)
+        del history[:-HISTORY]
 
     def find(self, target: str, source: str, stamp_ns: int) -> Matrix4:
         """target_from_source at `stamp_ns`. Raises LookupError that says which frames have a parent."""
@@ -59,11 +64,12 @@ class FrameTree:
     def _link(self, frame: str, stamp_ns: int) -> Link | None:
         if frame in self._fixed:
             return self._fixed[frame]
-        history = sorted(self._moving.get(frame, ()), key=lambda link: link.stamp_ns)
-        for before, after in pairwise(history):
-            if before.stamp_ns <= stamp_ns <= after.stamp_ns and before.parent == after.parent:
-                return _between(before, after, stamp_ns)
-        nearest = min(history, key=lambda link: abs(link.stamp_ns - stamp_ns), default=None)
+        history = self._moving.get(frame, [])
+        place = bisect_left(history, stamp_ns, key=_BY_STAMP)
+        around = history[max(place - 1, 0) : place + 1]
+        if len(around) == 2 and around[0].parent == around[1].parent:
+            return _between(around[0], around[1], stamp_ns)
+        nearest = min(around, key=lambda link: abs(link.stamp_ns - stamp_ns), default=None)
         return nearest if nearest and abs(nearest.stamp_ns - stamp_ns) <= self._tolerance_ns else None
 
 
