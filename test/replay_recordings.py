@@ -6,12 +6,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 from synthetic import synthetic_scene
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, COMPRESSED, IMAGE
+from qwen_seg_ros.offline.bags.topics import CAMERA_INFO, COMPRESSED, IMAGE, Topics
 from qwen_seg_ros.offline.bags.writer import connect, depth_mm, write_bag
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.segmentation.replay import ReplaySegmenter
@@ -21,6 +22,7 @@ from qwen_seg_ros.settings import Settings
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 BEGIN_NS = 1_700_000_000 * 10**9
 GAP_NS = 100_000_000
+COLOUR, DEPTH, INFO, FIXED = Topics().colour, Topics().depth, Topics().info, Topics().static_transforms
 
 
 @cache
@@ -46,6 +48,12 @@ def frames(count: int) -> list[Frame]:
 
 def recording(folder: Path, count: int = 4) -> Path:
     return write_bag(folder, frames(count))
+
+
+def recorded(bag: Path) -> list[tuple[int, str, bytes]]:
+    """Time of recording, topic and bytes of every message."""
+    with AnyReader([bag]) as reader:
+        return [(log_ns, connection.topic, bytes(raw)) for connection, log_ns, raw in reader.messages()]
 
 
 def pipeline() -> Pipeline:

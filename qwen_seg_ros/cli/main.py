@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from qwen_seg_ros.cli import info, perceive, replay, segment, simulate
+from qwen_seg_ros.cli import info, perceive, play, replay, segment, simulate
 from qwen_seg_ros.cli.output import complain
 from qwen_seg_ros.errors import QwenSegError
 
@@ -46,6 +46,7 @@ app = typer.Typer(
 app.command(name="segment")(segment.segment)
 app.command(name="perceive")(perceive.perceive)
 app.command(name="replay")(replay.replay)
+app.command(name="play")(play.play)
 app.command(name="info")(info.info)
 app.command(name="simulate")(simulate.simulate)
 

@@ -1,12 +1,13 @@
 """Any recording -> an open reader: rosbag2 folders (mcap or sqlite3, compressed, split), single files, ROS 1 bags."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from qwen_seg_ros.errors import InvalidInputError
 
@@ -37,17 +38,44 @@ def messages(
     Raises:
         InvalidInputError: the recording is damaged; the message says from where on.
     """
+    return _read(reader, connections, start_ns, stop_ns, reader.deserialize)
+
+
+def serialised_messages(
+    reader: AnyReader, connections: list[Any], start_ns: int | None = None, stop_ns: int | None = None
+) -> Iterator[tuple[Any, int, bytes]]:
+    """As `messages`, but bytes as ROS 2 sends them (CDR). Raises as `messages` does."""
+    return _read(reader, connections, start_ns, stop_ns, _as_recorded if reader.is2 else ros2_types(reader).ros1_to_cdr)
+
+
+def ros2_types(reader: AnyReader) -> Typestore:
+    """The types as the recording defines them; ROS 1 counts headers, ROS 2 does not."""
+    if reader.is2:
+        return reader.typestore
+    header = "std_msgs/msg/Header"
+    store = get_typestore(Stores.EMPTY)
+    store.register({**reader.typestore.fielddefs, header: get_typestore(Stores.ROS2_HUMBLE).fielddefs[header]})
+    return store
+
+
+def _as_recorded(raw: bytes, _: str) -> bytes:
+    return raw
+
+
+def _read(
+    reader: AnyReader, connections: list[Any], start_ns: int | None, stop_ns: int | None, read: Callable[[bytes, str], Any]
+) -> Iterator[tuple[Any, int, Any]]:
     stream = reader.messages(connections, start=start_ns, stop=stop_ns) if connections else iter(())
     log_ns = reader.start_time
     while True:
         try:
             connection, log_ns, raw = next(stream)
-            message = reader.deserialize(raw, connection.msgtype)
+            message = read(raw, connection.msgtype)
         except StopIteration:
             return
         except Exception as error:  # the library hands on what zstd, lz4, sqlite and struct say
             place = f"the recording is damaged {(log_ns - reader.start_time) / 1e9:.3f} s after its start or later"
-            raise InvalidInputError(f"{place} ({type(error).__name__}: {error}); --duration ends a replay before that") from error
+            raise InvalidInputError(f"{place} ({type(error).__name__}: {error}); --duration ends before that") from error
         yield connection, log_ns, message
 
 
