@@ -4,8 +4,6 @@ import os
 import pty
 import select
 import signal
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +15,8 @@ pytest.importorskip("rosbags")
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import rclpy
-from node_support.process import DOMAIN
+from node_support.playing import Playing
+from node_support.process import DOMAIN, environment
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
@@ -83,38 +82,6 @@ def robot() -> Iterator[Robot]:
     robot.close()
 
 
-class Playing:
-    """`qwen-seg play` in a process of its own, which ends with the test; what it says stands in a file."""
-
-    def __init__(self, bag: Path, log: Path, *arguments: object, **streams: object) -> None:
-        self._log = log
-        with log.open("wb") as out:
-            given = {"stdout": out, "stderr": subprocess.STDOUT} | streams
-            command = [sys.executable, "-m", "qwen_seg_ros.cli", "play", *map(str, (bag, *arguments))]
-            self.process = subprocess.Popen(command, **given)
-
-    def __enter__(self) -> "Playing":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def must_run(self) -> bool:
-        assert self.process.poll() is None, self.said
-        return True
-
-    def ends_well(self) -> str:
-        """What it said."""
-        assert self.process.wait(30) == 0 and "Traceback" not in self.said, self.said
-        return self.said
-
-
 def test_the_command_publishes_the_recorded_bytes_and_ends_by_itself(bag: Path, robot: Robot, tmp_path: Path) -> None:
     waits = [part for topic in (COLOUR, DEPTH, INFO) for part in ("--wait-for", topic)]
     with Playing(bag, tmp_path / "log", "--rate", 2, *waits) as playing:
@@ -150,7 +117,7 @@ def test_the_service_pauses_and_ctrl_c_ends_with_exit_code_0(bag: Path, robot: R
 def test_the_space_bar_pauses_and_the_terminal_is_left_as_it_was(bag: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
-    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": os.environ | {"TERM": "xterm", "COLUMNS": "100"}}
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": environment() | {"TERM": "xterm", "COLUMNS": "100"}}
     shown = ""
 
     def read_until(words: str) -> None:

@@ -12,19 +12,25 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "segmentation_node"
 DOMAIN = 41 + os.getpid() % 60  # DDS domains 0..101 are safe; two test runs on one machine rarely meet
 
 
-class NodeProcess:
-    """`parameters` as on the command line; `log_file` keeps everything the node says."""
+def environment() -> dict[str, str]:
+    """For processes of a test: on this machine only, on one core."""
+    own = {"ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "OMP_NUM_THREADS": "1"}
+    return os.environ | own
 
-    def __init__(self, name: str, log_file: Path, parameters: dict[str, Any]) -> None:
+
+class NodeProcess:
+    """`parameters`, `remaps` (topics) as on the command line; `log_file` keeps everything the node says."""
+
+    def __init__(self, name: str, log_file: Path, parameters: dict[str, Any], remaps: dict[str, str] | None = None) -> None:
         arguments = ["--ros-args", "-r", f"__node:={name}"]
         for key, value in parameters.items():
             arguments += ["-p", f"{key}:={str(value).lower() if isinstance(value, bool) else value}"]
-        own = {"ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "OMP_NUM_THREADS": "1"}
-        environment = os.environ | own
+        for key, topic in (remaps or {}).items():
+            arguments += ["-r", f"{key}:={topic}"]
         command = [sys.executable, str(SCRIPT), *arguments]
         self.name, self._log = name, log_file
         with log_file.open("wb") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment())
 
     @property
     def log(self) -> str:
