@@ -7,12 +7,15 @@ With any other camera:
     ros2 launch qwen_seg_ros segmentation.launch.py image:=/front/color/image_raw \
         depth:=/front/depth_registered/image_raw camera_info:=/front/color/camera_info
 
+With several cameras on one model (docs/cameras.md), whose topics a YAML file names, or arguments:
+    ros2 launch qwen_seg_ros segmentation.launch.py cameras:="[front, wrist]" front/image:=/front/color/image_raw ...
+
 Every parameter of the node is an argument under its own name (mode:=continuous, grasping.max_grasps:=3), made from the
 settings. An argument beats the camera's YAML file, that beats the params_file, that beats the default.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, List  # noqa: UP035  launch knows this spelling only
 
 import yaml
 from launch import LaunchContext, LaunchDescription
@@ -22,7 +25,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from qwen_seg_ros.errors import SettingsError
-from qwen_seg_ros.ros.parameters import NodeSettings
+from qwen_seg_ros.ros.parameters import PER_CAMERA, NodeSettings
 from qwen_seg_ros.settings import Knob, Settings, allowed, flatten, updated
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -127,7 +130,10 @@ def checked(camera: Any, file: Path) -> dict[str, dict[str, Any]]:
     if not tables or not all(isinstance(table or {}, dict) for table in camera.values()):
         raise SettingsError(f"{file} must hold two tables, topics and parameters, and nothing else")
     topics, parameters = camera["topics"] or {}, camera["parameters"] or {}
-    for kind, given, known in (("topic", topics, TOPICS), ("parameter", parameters, KNOBS)):
+    several = names_of(parameters.get("cameras", []))
+    known_topics = [*TOPICS, *(f"{name}/{topic}" for name in several for topic in TOPICS)]
+    known_parameters = [*KNOBS, *(f"{name}.{parameter}" for name in several for parameter in PER_CAMERA)]
+    for kind, given, known in (("topic", topics, known_topics), ("parameter", parameters, known_parameters)):
         for name in given:
             if name not in known:
                 raise SettingsError(f"{file}: there is no {kind} {name}; known are {', '.join(known)}")
@@ -137,33 +143,54 @@ def checked(camera: Any, file: Path) -> dict[str, dict[str, Any]]:
     return {"topics": topics, "parameters": {name: valid(name, value) for name, value in parameters.items()}}
 
 
+def names_of(cameras: Any) -> list[str]:
+    """The names in the value of the parameter `cameras`; SettingsError where it is none."""
+    return list(updated(NodeSettings(), {"cameras": cameras}).cameras)
+
+
 # --- What was given ----------------------------------------------------------------------------------------------------------
 
 
 def chosen_topics(context: LaunchContext, camera: dict[str, dict[str, Any]]) -> dict[str, str]:
-    return {name: LaunchConfiguration(name).perform(context) or camera["topics"].get(name, name) for name in TOPICS}
+    """Topics of the node, those of one of several cameras too (front/image), and what they are called here."""
+    given = context.launch_configurations
+    named = [name for name in given if "/" in name and name.rpartition("/")[2] in TOPICS]
+    return {name: given.get(name) or camera["topics"].get(name, name) for name in [*TOPICS, *camera["topics"], *named]}
 
 
 def chosen_parameters(context: LaunchContext, camera: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The camera's parameters and those whose argument was given; the others stay as the params_file has them."""
     texts = {parameter: LaunchConfiguration(name).perform(context) for name, parameter in PARAMETERS.items()}
+    texts |= {name: text for name, text in context.launch_configurations.items() if name.partition(".")[2] in PER_CAMERA}
     given = {parameter: parsed(parameter, text) for parameter, text in texts.items() if text}
     sim_time = LaunchConfiguration("use_sim_time").perform(context)
     clock = {"use_sim_time": sim_time == "true"} if sim_time else {}
     return {name: as_written(value) for name, value in (camera["parameters"] | given | clock).items()}
 
 
-def parsed(name: str, text: str) -> bool | int | float | str:
+def parsed(name: str, text: str) -> Any:
     """The value of an argument in its parameter's type; SettingsError where it is not allowed."""
-    return valid(name, text if isinstance(KNOBS[name].value, str) else yaml.safe_load(text))
+    return valid(name, text if isinstance(knob(name).value, str) else yaml.safe_load(text))
 
 
-def valid(name: str, value: Any) -> bool | int | float | str:
+def valid(name: str, value: Any) -> Any:
     """The value as the settings take it: 1 is a float where they have one; SettingsError where it is not allowed."""
+    name = own_name(name)
     tree = NodeSettings() if name in flatten(NodeSettings()) else Settings()
     return flatten(updated(tree, {name: value}))[name].value
 
 
+def knob(name: str) -> Knob:
+    return KNOBS[own_name(name)]
+
+
+def own_name(name: str) -> str:
+    """Of a parameter for one camera (front.use_depth) that of the node."""
+    return name if name in KNOBS else name.partition(".")[2]
+
+
 def as_written(value: Any) -> Any:
-    """launch reads strings as YAML: the frame '1' would become a number."""
+    """launch reads strings as YAML: the frame '1' would become a number, the camera 'on' a truth."""
+    if isinstance(value, tuple):
+        return ParameterValue(list(value), value_type=List[str])  # noqa: UP006
     return ParameterValue(value, value_type=str) if isinstance(value, str) else value

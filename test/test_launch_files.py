@@ -163,6 +163,9 @@ def test_a_camera_of_ones_own_is_a_file(segmentation: ModuleType, tmp_path: Path
         ("topics: {", "is not YAML"),
         ("topics: {image: 5}\nparameters: {}", "topic image must be a name like /camera/image, got 5"),
         ("topics: {imge: /a}\nparameters: {}", "no topic imge; known are image, depth"),
+        ("topics: {frnt/image: /a}\nparameters: {cameras: [front]}", "no topic frnt/image; known are image, depth"),
+        ("topics: {}\nparameters: {cameras: [front], front.mode: continuous}", "no parameter front.mode; known are"),
+        ("topics: {}\nparameters: {cameras: [front, front]}", "different names, got front, front"),
         ("topics: {}\nparameters: {modes: continuous}", "no parameter modes; known are"),
         ("topics: {}\nparameters: {mode: always}", "must be one of on_instruction, continuous"),
     ],
@@ -174,6 +177,31 @@ def test_a_wrong_camera_file_is_an_error_that_tells_what_is_known(
     file.write_text(text)
     with pytest.raises(SettingsError, match=re.escape(told)):
         segmentation.read_camera(str(file))
+
+
+SEVERAL = """
+topics: {front/image: /front/color/image_raw, instruction: /voice}
+parameters: {cameras: [front, wrist], wrist.use_depth: false}
+"""
+
+
+def test_a_file_may_speak_of_several_cameras(segmentation: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "rig.yaml"
+    file.write_text(SEVERAL)
+    rig = segmentation.read_camera(str(file))
+    context = context_of(segmentation.generate_launch_description(), **{"wrist/image": "/hand/image"})
+    topics, parameters = segmentation.chosen_topics(context, rig), segmentation.chosen_parameters(context, rig)
+    chosen = {"front/image": "/front/color/image_raw", "wrist/image": "/hand/image", "instruction": "/voice", "depth": "depth"}
+    assert chosen.items() <= topics.items()
+    assert parameters.pop("cameras").evaluate(context) == ["front", "wrist"] and parameters == {"wrist.use_depth": False}
+    assert segmentation.start_node(context)
+
+
+def test_cameras_are_an_argument_like_others(segmentation: ModuleType) -> None:
+    given = {"cameras": "[front, wrist]", "front__sync_tolerance_s": "1"}
+    context = context_of(segmentation.generate_launch_description(), **given)
+    chosen = segmentation.chosen_parameters(context, segmentation.read_camera(""))
+    assert chosen.pop("cameras").evaluate(context) == ["front", "wrist"] and chosen == {"front.sync_tolerance_s": 1.0}
 
 
 def test_replay_plays_the_bag_with_its_time_and_takes_the_arguments_of_the_node() -> None:

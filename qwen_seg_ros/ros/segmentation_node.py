@@ -7,48 +7,29 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.task import Future
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
-from qwen_seg_ros.action import FindGraspTargets
-from qwen_seg_ros.msg import GraspPreferences
 from qwen_seg_ros.pipeline import Pipeline
+from qwen_seg_ros.ros.asking import Asking
 from qwen_seg_ros.ros.camera import Camera
 from qwen_seg_ros.ros.diagnostics import diagnostic_array
 from qwen_seg_ros.ros.frame_source import FrameSource
 from qwen_seg_ros.ros.inputs import image_type, input_topics, of_camera
-from qwen_seg_ros.ros.messages_out import printable
 from qwen_seg_ros.ros.parameters import Parameters
-from qwen_seg_ros.ros.preferences_in import frames_named
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
 from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.spinning import spin
 from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_source
 from qwen_seg_ros.ros.worker import Worker
-from qwen_seg_ros.srv import Segment
-from qwen_seg_ros.status import Status, StatusCode
 
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-_ANSWERED = {StatusCode.OK, StatusCode.NOT_FOUND, StatusCode.NO_DEPTH, StatusCode.NO_TRANSFORM}
 INSTRUCTIONS = QoSProfile(depth=10)
-_FEEDBACK = FindGraspTargets.Feedback
-_STAGES = {  # of the pipeline -> of the action
-    "waiting": _FEEDBACK.WAITING, "encode": _FEEDBACK.SEGMENTING, "segment": _FEEDBACK.SEGMENTING,
-    "lift": _FEEDBACK.LIFTING, "grasp": _FEEDBACK.GRASPING,
-}
-_NOT_ACTIVE = Status(
-    StatusCode.BUSY, "the node is not active; configure and activate it first (its log says why if that failed)"
-)
 
 
 class SegmentationNode(LifecycleNode):
@@ -59,28 +40,18 @@ class SegmentationNode(LifecycleNode):
         self.parameters = Parameters(self)
         self._pipeline: Pipeline | None = None
         self._results: dict[str, ResultPublishers] = {}  # by camera
-        self._worker: Worker | None = None
+        self.worker: Worker | None = None
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
-        self._goals: dict[bytes, Request] = {}  # of the action, by id, until they are answered
         self.cameras = {name: self._camera(name) for name in self.parameters.node_settings.cameras or ("",)}
-        self._offer_services()
+        self._asking = Asking(self)
+        self.create_service(SetBool, "~/enable", self._on_enable)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report)
 
     def _camera(self, name: str) -> Camera:
         settings = partial(self.parameters.of, name)
         return Camera(name, FrameSource(input_topics(self, settings(), name), settings, name), settings)
-
-    def _offer_services(self) -> None:
-        """Reentrant: a request waits for its answer without holding up the next one, which may have to be told BUSY."""
-        group = ReentrantCallbackGroup()
-        self.create_service(Segment, "~/segment", self._on_segment, callback_group=group)
-        self.create_service(SetBool, "~/enable", self._on_enable, callback_group=group)
-        self._action = ActionServer(
-            self, FindGraspTargets, "~/find_grasp_targets", self._on_goal, callback_group=group,
-            cancel_callback=self._on_cancel, result_timeout=60,
-        )
 
     def start(self) -> None:
         """What `autostart` promises. A failed configure leaves the node alive and unconfigured, the reason is in the log."""
@@ -121,15 +92,15 @@ class SegmentationNode(LifecycleNode):
             raise ValueError("; ".join(self.parameters.problems.values()))
         self._pipeline = Pipeline(self.parameters.pipeline)
         self._results = {name: ResultPublishers(self, name) for name in self.cameras}
-        self._listen_to_transforms()
+        self.listen_to_transforms()
 
     def _activate(self) -> None:
         assert self._pipeline is not None
-        self._worker = Worker(
-            self._pipeline, self.parameters, self.cameras.values(), self._transform_source, self._deliver, self._now_ns,
+        self.worker = Worker(
+            self._pipeline, self.parameters, self.cameras.values(), self._transform_source, self.deliver, self.now_ns,
             self.get_logger(),
         )
-        self._worker.start()
+        self.worker.start()
         for camera in self.cameras.values():
             self._subscribe_to(camera)
         if "" not in self.cameras:
@@ -156,9 +127,9 @@ class SegmentationNode(LifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
-        if self._worker is not None and not self._worker.stop():
+        if self.worker is not None and not self.worker.stop():
             self.get_logger().warning("the worker is still busy with the last instruction; its answer will be dropped")
-        self._worker = None
+        self.worker = None
         for camera in self.cameras.values():
             camera.frames.clear()
 
@@ -172,93 +143,19 @@ class SegmentationNode(LifecycleNode):
 
     def _on_camera(self, store: Callable[[Any], None], msg: Any) -> None:
         store(msg)
-        self._listen_to_transforms()
+        self.listen_to_transforms()
 
     def _on_instruction(self, camera: str, msg: String) -> None:
-        assert self._worker is not None  # the subscription lives only while the worker does
+        assert self.worker is not None  # the subscription lives only while the worker does
         settings = self.parameters.of(camera)
         request = Request(msg.data, settings.plan_grasps, deadline_s=settings.deadline_s, standing=True, camera=camera)
-        self._worker.submit(request)
+        self.worker.submit(request)
 
     def _on_instruction_for_all(self, msg: String) -> None:
         for name in self.cameras:
             self._on_instruction(name, msg)
 
-    async def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
-        asked, answer = self._request(request)
-        self._submit(asked, request.preferences)
-        fill(response, await answer)
-        return response
-
-    async def _on_goal(self, goal: ServerGoalHandle) -> FindGraspTargets.Result:
-        """The newest goal of a camera is the one that counts: it ends an older one."""
-        name = bytes(goal.goal_id.uuid)
-        request, answer = self._request(goal.request, partial(self._tell_stage, goal, self.get_clock().now()))
-        for older in [other for other in self._goals.values() if other.camera == request.camera]:
-            self._end(older, "preempted by a newer goal for the same camera")
-        self._goals[name] = request
-        request.enter("waiting")
-        self._submit(request, goal.request.preferences)
-        if goal.is_cancel_requested:  # before it began
-            self._on_cancel(goal)
-        messages = await answer
-        del self._goals[name]
-        if goal.is_cancel_requested:
-            goal.canceled()
-        elif messages.answer.code in _ANSWERED:
-            goal.succeed()
-        else:
-            goal.abort()
-        result = FindGraspTargets.Result()
-        fill(result, messages)
-        return result
-
-    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        """The answer goes out now, whatever the worker is doing; it stops at its next step."""
-        request = self._goals.get(bytes(goal.goal_id.uuid))
-        if request is not None:
-            self._end(request, "cancelled by the client")
-        return CancelResponse.ACCEPT
-
-    def _end(self, request: Request, reason: str) -> None:
-        if self._worker is not None:
-            self._worker.end(request, Status(StatusCode.CANCELLED, reason))
-
-    def _tell_stage(self, goal: ServerGoalHandle, started: Time, stage: str) -> None:
-        if stage in _STAGES:
-            elapsed = (self.get_clock().now() - started).to_msg()
-            goal.publish_feedback(FindGraspTargets.Feedback(stage=_STAGES[stage], elapsed=elapsed))
-
-    def _request(
-        self, asked: Segment.Request | FindGraspTargets.Goal, on_stage: Callable[[str], None] = lambda stage: None
-    ) -> tuple[Request, Any]:
-        """With the future of its answer, an AnswerMessages; the executor goes on while the worker thinks."""
-        future: Any = Future(executor=self.executor)
-        future.add_done_callback(lambda _: None)  # wakes the executor, which then sees that the awaiting task can go on
-        camera = asked.camera or next(iter(self.cameras))
-        request = Request(
-            asked.instruction, asked.plan_grasps, future.set_result, on_stage, self.parameters.node_settings.deadline_s,
-            preferences=asked.preferences, camera=camera,
-        )
-        return request, future
-
-    def _submit(self, request: Request, preferences: GraspPreferences) -> None:
-        problem = self._cannot_ask(request.camera)
-        if problem is not None or self._worker is None:
-            status = problem or _NOT_ACTIVE
-            self._deliver(request, Answer(request.instruction, status.code, status.message, self._now_ns(), ""))
-            return
-        known = self.cameras[request.camera].frames.camera_frame().lstrip("/")
-        self._listen_to_transforms(frames_named(preferences) - {known})
-        self._worker.submit(request)
-
-    def _cannot_ask(self, camera: str) -> Status | None:
-        if camera in self.cameras:
-            return None
-        known = f"known are {', '.join(self.cameras)}" if "" not in self.cameras else "leave it empty: there is only one"
-        return Status(StatusCode.INVALID_INPUT, f"there is no camera {printable(camera, 80)!r}; {known} (parameter cameras)")
-
-    def _deliver(self, request: Request, answer: Answer) -> None:
+    def deliver(self, request: Request, answer: Answer) -> None:
         """Publish an answer set and hand it to whoever waits for it, in this order and even if publishing fails."""
         messages = AnswerMessages(answer)
         try:
@@ -268,9 +165,9 @@ class SegmentationNode(LifecycleNode):
             request.done(messages)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        response.success = self._worker is not None
-        if self._worker is not None:
-            self._worker.enabled = request.data
+        response.success = self.worker is not None
+        if self.worker is not None:
+            self.worker.enabled = request.data
         state = "answers instructions" if request.data else "answers every instruction with BUSY"
         response.message = f"the node {state}" if response.success else "the node is not active"
         return response
@@ -281,7 +178,7 @@ class SegmentationNode(LifecycleNode):
         options = QoSOverridingOptions.with_default_policies()
         self._inputs.append(self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options))
 
-    def _listen_to_transforms(self, frames: Collection[str] = ()) -> None:
+    def listen_to_transforms(self, frames: Collection[str] = ()) -> None:
         """Only when there is something to ask: on a busy robot /tf alone costs a good part of a core. frames: of a request."""
         if self._transforms is None and any(_needs_transforms(camera, frames) for camera in self.cameras.values()):
             self._transforms = transform_source(self, self.parameters.node_settings.transform_tolerance_s)
@@ -291,18 +188,18 @@ class SegmentationNode(LifecycleNode):
             return NoSource("the node began to listen to transforms less than a second ago; ask again")
         return self._transforms
 
-    def _now_ns(self) -> int:
+    def now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
     def _report(self) -> None:
-        self._listen_to_transforms()
+        self.listen_to_transforms()
         state = self._state_machine.current_state[1]
-        self._diagnostics.publish(diagnostic_array(self, state, self.cameras.values(), self._worker))
+        self._diagnostics.publish(diagnostic_array(self, state, self.cameras.values(), self.worker))
 
     def destroy_node(self) -> None:
         """Stop the worker before the things it publishes with go away."""
         self._deactivate()
-        self._action.destroy()
+        self._asking.close()
         super().destroy_node()
 
 
@@ -310,11 +207,6 @@ def _needs_transforms(camera: Camera, frames: Collection[str]) -> bool:
     settings = camera.settings()
     registers = settings.depth_registration == "auto" and camera.frames.other_depth_frame()
     return settings.use_depth and bool(settings.target_frame or frames or registers)
-
-
-def fill(response: Any, messages: AnswerMessages) -> None:
-    """Segment.Response and FindGraspTargets.Result have the same three fields."""
-    response.segments, response.objects, response.grasp_targets = messages.segments, messages.objects, messages.grasp_targets
 
 
 def main() -> None:

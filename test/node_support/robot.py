@@ -86,21 +86,23 @@ def camera_info(camera: Camera, calibrated: bool = True) -> CameraInfo:
 
 
 class Robot:
-    """A node of the test's own, with the topics, services and the action of the node `target`."""
+    """A node of the test's own, with the topics, services and the action of the node `target`.
 
-    def __init__(self, target: str) -> None:
+    camera: one of several that the node has, whose topics it talks on; "" = the only one.
+    """
+
+    def __init__(self, target: str, camera: str = "") -> None:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node(f"robot_of_{target}", context=self.context)
+        self.node = rclpy.create_node(f"robot_of_{target}{camera}", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.target = target
+        self.target, self.camera, self.prefix = target, camera, f"{camera}/" if camera else ""
         self.heard: dict[str, list[Any]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
-        self._image, self._depth = (self.node.create_publisher(Image, t, qos_profile_sensor_data) for t in ("image", "depth"))
-        infos = ("camera_info", "depth_camera_info")
-        self._info, self._depth_info = (self.node.create_publisher(CameraInfo, t, qos_profile_sensor_data) for t in infos)
-        self._instruction = self.node.create_publisher(String, "instruction", 10)
+        self._image, self._depth = (self._publisher(Image, topic) for topic in ("image", "depth"))
+        self._info, self._depth_info = (self._publisher(CameraInfo, topic) for topic in ("camera_info", "depth_camera_info"))
+        self._instruction = self.node.create_publisher(String, f"{self.prefix}instruction", 10)
         for topic, kind in ANSWER_SET.items():
             self.listen(topic, kind)
         self.action = ActionClient(self.node, FindGraspTargets, f"{target}/find_grasp_targets")
@@ -111,8 +113,11 @@ class Robot:
         self.executor.shutdown()
         rclpy.try_shutdown(context=self.context)
 
+    def _publisher(self, kind: type, topic: str) -> Any:
+        return self.node.create_publisher(kind, self.prefix + topic, qos_profile_sensor_data)
+
     def listen(self, topic: str, kind: type) -> Any:
-        return self.node.create_subscription(kind, f"{self.target}/{topic}", self.heard[topic].append, 10)
+        return self.node.create_subscription(kind, f"{self.target}/{self.prefix}{topic}", self.heard[topic].append, 10)
 
     def spin_until(self, done: Callable[[], Any], shot: Shot | None = None, timeout_s: float = PATIENCE_S) -> Any:
         """Work on the own callbacks, publish `shot` ten times a second, until `done()` is true; its value."""
@@ -148,7 +153,7 @@ class Robot:
     def connected(self) -> bool:
         """The node has its subscriptions up and the robot hears it."""
         ours = (self._image, self._depth, self._info, self._depth_info, self._instruction)
-        theirs = [self.node.count_publishers(f"{self.target}/{topic}") for topic in ANSWER_SET]
+        theirs = [self.node.count_publishers(f"{self.target}/{self.prefix}{topic}") for topic in ANSWER_SET]
         return all(p.get_subscription_count() for p in ours) and all(theirs)
 
     def answer_set(self, instruction: str, shot: Shot | None = None) -> tuple[SegmentArray, SceneObjectArray, GraspTargetArray]:
@@ -180,7 +185,7 @@ class Robot:
     def segment(
         self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None, preferences: GraspPreferences | None = None
     ) -> Segment.Response:
-        request = Segment.Request(instruction=instruction, plan_grasps=plan_grasps)
+        request = Segment.Request(instruction=instruction, plan_grasps=plan_grasps, camera=self.camera)
         request.preferences = preferences or GraspPreferences()
         return self.call(Segment, "segment", request, shot)
 
