@@ -85,10 +85,11 @@ class Score:
 def read_pictures(data: Path, name: str) -> list[Picture]:
     """The picture set `name`; the number of a picture is that in its name, else its place."""
     folders = sorted(path for path in (data / name).glob("*") if path.is_dir())
-    return [_read_picture(path, place) for place, path in enumerate(folders)]
+    return [read_picture(path, place) for place, path in enumerate(folders)]
 
 
-def _read_picture(path: Path, place: int) -> Picture:
+def read_picture(path: Path, place: int = 0) -> Picture:
+    """One folder of a set."""
     info = json.loads((path / "camera.json").read_text())
     camera = Camera(*(info[key] for key in ("width", "height", "fx", "fy", "cx", "cy")))
     raw = cv2.imread(str(path / "depth.png"), cv2.IMREAD_UNCHANGED)

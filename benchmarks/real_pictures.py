@@ -1,11 +1,11 @@
 """What the model finds in real pictures: ten RealSense pictures of one object on an office table.
 
-python benchmarks/real_pictures.py --data FOLDER [--checkpoint NAME] [--pictures OUT.png]
+python -m benchmarks.real_pictures --data FOLDER [--checkpoint NAME] [--whole-picture] [--pictures OUT.png]
 
-FOLDER/<name>/ holds color.png and seg.png, instance 1 is the object (upstream: https://github.com/NVlabs/6dof-graspnet folder
-demo/data; the mask is the object's points in the picture). The words were chosen once, from the pictures, before any model was
-asked. "Found" is an answer whose first mask has an IoU of at least 0.5. Every picture is also asked for something that is not
-there, to be rejected. The model never sees these pictures in training.
+FOLDER/<name>/ holds color.png, depth.png, camera.json and seg.png, instance 1 is the object (upstream:
+https://github.com/NVlabs/6dof-graspnet folder demo/data; the mask is the object's points in the picture). The words were chosen
+once, from the pictures, before any model was asked. "Found" is an answer whose first mask has an IoU of at least 0.5. Every
+picture is also asked for something that is not there, to be rejected. The model never sees these pictures in training.
 """
 
 import argparse
@@ -19,9 +19,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from qwen_seg_ros.cli.files import read_rgb
+from benchmarks.box_to_mask import read_picture
 from qwen_seg_ros.drawing import draw_overlay
-from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import mask_iou
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.qwen import QwenSegmenter
@@ -55,13 +54,13 @@ class Row:
 
 def ask(segmenter: QwenSegmenter, folder: Path) -> Row:
     """The picture's own words, then the absent thing."""
-    rgb = read_rgb(folder / "color.png")
-    truth = cv2.imread(str(folder / "seg.png"), cv2.IMREAD_UNCHANGED) == 1
-    encoded = segmenter.encode(Frame(rgb))
+    picture = read_picture(folder)
+    frame, truth = picture.frame, picture.truths[0]
+    encoded = segmenter.encode(frame)
     said = segmenter.segment(encoded, Instruction(WORDS[folder.name]))
     iou = mask_iou(said.instances[0].mask.full(), truth) if said.instances else 0.0
     absent = segmenter.segment(encoded, Instruction(ABSENT))
-    return Row(folder.name, iou, said, absent.outcome == Outcome.NOT_FOUND, draw_overlay(rgb, said))
+    return Row(folder.name, iou, said, absent.outcome == Outcome.NOT_FOUND, draw_overlay(frame.rgb, said))
 
 
 def print_table(console: Console, rows: list[Row]) -> None:
@@ -85,13 +84,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with one folder a picture")
     parser.add_argument("--checkpoint", default=SegmentationSettings().checkpoint, help="embedded name, folder or hub id")
+    parser.add_argument("--whole-picture", action="store_true", help="look_closer: false")
     parser.add_argument("--pictures", type=Path, help="write all answers as one picture to this PNG file")
     options = parser.parse_args()
     folders = [options.data / name for name in WORDS]
     if missing := [str(path) for path in folders if not (path / "color.png").is_file()]:
         parser.error(f"no color.png in {', '.join(missing)}; see --help for the layout")
     console = Console(width=150)
-    segmenter = QwenSegmenter(SegmentationSettings(checkpoint=options.checkpoint))
+    segmenter = QwenSegmenter(SegmentationSettings(checkpoint=options.checkpoint, look_closer=not options.whole_picture))
     rows = [ask(segmenter, folder) for folder in track(folders, console=console)]
     print_table(console, rows)
     if options.pictures:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_seg_ros.geometry.mask import CroppedMask
+from qwen_seg_ros.geometry.region import Region
 from qwen_seg_ros.offline.data.expressions import Expression
 from qwen_seg_ros.offline.evaluation.decoder_bound import true_answer
 from qwen_seg_ros.offline.evaluation.metrics import (
@@ -215,6 +216,6 @@ def test_ious_of_crops_are_those_of_whole_masks(seed: int) -> None:
 
 def test_the_true_answer_goes_from_left_to_right_and_rejects_what_is_absent(view: View) -> None:
     question = Expression("words", "several", (("can", (1, 2)), ("mug", ())))
-    entries, order = true_answer(view, question, box_step=10, canvas=view.ids.shape)
+    entries, order = true_answer(view, question, box_step=10, canvas=view.ids.shape, region=Region(0, 0, *view.ids.shape[::-1]))
     assert order == (2, 1)
     assert [e.box_grid for e in entries] == [(0, 0, 500, 1000), (750, 0, 1000, 1000), None]

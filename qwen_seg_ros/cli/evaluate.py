@@ -240,7 +240,7 @@ def _digest(segmenter: "QwenSegmenter", settings: "SegmentationSettings") -> str
     from qwen_seg_ros.offline.evaluation.replies import digest_of
 
     source = Path(resolve(settings.checkpoint))
-    limits = (settings.rejection_threshold, settings.max_new_tokens, settings.max_instances)
+    limits = (settings.rejection_threshold, settings.max_new_tokens, settings.max_instances, settings.look_closer)
     parts = (*map(str, limits), str(segmenter.device), str(segmenter.dtype))
     return digest_of(*parts, folder=source) if source.is_dir() else digest_of(settings.checkpoint, *parts)
 
@@ -255,7 +255,7 @@ def _bound(segmenter: "QwenSegmenter") -> "Bound":
     """Masks of the true boxes by the model's own decoder."""
     from qwen_seg_ros.offline.evaluation.decoder_bound import from_decoder
 
-    return lambda encoded, view, question: from_decoder(segmenter.engine, encoded.image, view, question)
+    return lambda encoded, view, question: from_decoder(segmenter.engine, encoded, view, question)
 
 
 def parse_size(text: str) -> tuple[int, int]:

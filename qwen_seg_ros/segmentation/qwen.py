@@ -9,19 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from qwen_seg_ros.errors import OutOfMemoryError
+from qwen_seg_ros.errors import OutOfMemoryError, StoppedError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import BoxPx, MaskImage
 from qwen_seg_ros.geometry.box import GRID, grid_to_pixels, grown
 from qwen_seg_ros.geometry.mask import CroppedMask
+from qwen_seg_ros.geometry.region import Region
 from qwen_seg_ros.model import checkpoint
 from qwen_seg_ros.model.engine import Answer, EncodedImage, Engine
 from qwen_seg_ros.model.text_masks import text_mask_in_image
 from qwen_seg_ros.segmentation.answer import AnswerEntry, ParsedAnswer, parse_answer
 from qwen_seg_ros.segmentation.box_masks import BoxMask, masks_in_boxes
+from qwen_seg_ros.segmentation.closer_look import part_with_things
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
+from qwen_seg_ros.segmentation.segmenter import Stop, never
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
 
 BOX_MARGIN = 0.3  # a mask may leave its box by this share of the box's size in all; what lies further out is noise
@@ -37,15 +41,20 @@ HOW_MADE = {  # said of masks that no decoder made
     "colour": "masks made from colour alone, for want of depth: expect rough edges",
     "box": "the box itself stands in for a mask: neither depth nor colour parted the object from what is around it",
 }
+LOOKED_CLOSER = "looked only where things stand on the table; look_closer: false looks at the whole picture"
 SMALL_MODEL = 200_000_000  # parameters up to which float32 is quick enough on a CPU
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedFrame:
-    """A frame as the network remembers it, and the frame itself for masks made from its depth."""
+    """A frame as the network remembers it, and the frame itself for masks made from its depth.
+
+    region: the part of the picture that the network saw; its boxes and masks are those of this part.
+    """
 
     image: EncodedImage
     frame: Frame
+    region: Region
 
 
 class QwenSegmenter:
@@ -69,13 +78,16 @@ class QwenSegmenter:
 
     def encode(self, frame: Frame) -> EncodedFrame:
         with _memory_guard():
-            return EncodedFrame(self.engine.encode(frame.rgb), frame)
+            region = self._region(frame)
+            return EncodedFrame(self.engine.encode(frame.rgb[region.rows_cols]), frame, region)
 
-    def segment(self, encoded: EncodedFrame, instruction: Instruction) -> SegmentationResult:
+    def segment(self, encoded: EncodedFrame, instruction: Instruction, stop: Stop = never) -> SegmentationResult:
         began = time.perf_counter()
         with _memory_guard():
-            answer = self.engine.answer(encoded.image, instruction.text, self.settings.max_new_tokens, self._reject_bias())
+            answer = self.engine.answer(encoded.image, instruction.text, self.settings.max_new_tokens, self._reject_bias(), stop)
             generated = time.perf_counter()
+            if stop():
+                raise StoppedError("before masks")
             parsed = parse_answer(answer.text, instruction.text, self.settings.max_instances)
             found = self._found(encoded, answer, parsed.entries)
         ended = time.perf_counter()
@@ -85,7 +97,7 @@ class QwenSegmenter:
             _instances(found),
             parsed.absent,
             answer.text,
-            _message(parsed, answer, found),
+            _message(parsed, answer, found, encoded),
             {"generate": (generated - began) * 1e3, "masks": (ended - generated) * 1e3},
         )
 
@@ -108,6 +120,11 @@ class QwenSegmenter:
             "masks": MASKS_FROM[model.config.answers],
         }
 
+    def _region(self, frame: Frame) -> Region:
+        if not self.settings.look_closer:
+            return Region(0, 0, frame.width, frame.height)
+        return part_with_things(frame, self.engine.processor.canvas(frame.height, frame.width))
+
     def _reject_bias(self) -> float:
         """Log-odds shift that makes the model reject where its probability of "absent" exceeds the threshold."""
         threshold = min(max(self.settings.rejection_threshold, 1e-6), 1 - 1e-6)
@@ -115,29 +132,28 @@ class QwenSegmenter:
 
     def _found(self, encoded: EncodedFrame, answer: Answer, entries: tuple[AnswerEntry, ...]) -> list["_Found"]:
         """Every entry with a mask: the decoder's, the one the model wrote as text, or one made from depth or colour."""
-        frame = encoded.frame
-        boxes = [_inside(grid_to_pixels(np.array(e.box_grid), *encoded.image.canvas[::-1]), frame) for e in entries]
+        boxes = [_in_picture(np.array(entry.box_grid), encoded) for entry in entries]
         masks: dict[int, BoxMask] = {}
         with_token = [n for n, e in enumerate(entries) if e.mask_index is not None and e.mask_index < len(answer.mask_states)]
         if encoded.image.pixels is not None and with_token:
-            masks |= self._decoded(encoded.image, answer, entries, boxes, with_token)
+            masks |= self._decoded(encoded, answer, entries, boxes, with_token)
         masks |= {n: _written(e.mask_text, e, boxes[n], encoded) for n, e in enumerate(entries) if e.mask_text is not None}
         masks = {n: mask for n, mask in masks.items() if mask.mask.area_px}
         left = [n for n in range(len(entries)) if n not in masks]
         if left:
-            masks |= dict(zip(left, masks_in_boxes(frame, np.stack([boxes[n] for n in left])), strict=True))
+            masks |= dict(zip(left, masks_in_boxes(encoded.frame, np.stack([boxes[n] for n in left])), strict=True))
         return [_Found(e.phrase, boxes[n], masks[n], answer.score(e.span)) for n, e in enumerate(entries)]
 
     def _decoded(
-        self, encoded: EncodedImage, answer: Answer, entries: tuple[AnswerEntry, ...], boxes: list[BoxPx], chosen: list[int]
+        self, encoded: EncodedFrame, answer: Answer, entries: tuple[AnswerEntry, ...], boxes: list[BoxPx], chosen: list[int]
     ) -> dict[int, BoxMask]:
         """Masks of the entries with a mask token, by number; what lies far outside the box is cut off."""
         normalised = torch.tensor([entries[n].box_grid for n in chosen], dtype=torch.float32) / GRID
         states = answer.mask_states[[entries[n].mask_index for n in chosen]]
-        logits, iou = self.engine.masks(encoded, normalised, states)
+        logits, iou = self.engine.masks(encoded.image, normalised, states)
         inside = (logits > 0).cpu().numpy()
         return {
-            n: BoxMask(_cut(mask, grown(boxes[n], BOX_MARGIN)), float(score), "decoder")
+            n: BoxMask(_cut(mask, grown(boxes[n], BOX_MARGIN), encoded), float(score), "decoder")
             for n, mask, score in zip(chosen, inside, iou, strict=True)
         }
 
@@ -159,32 +175,38 @@ def _instances(found: list[_Found]) -> tuple[Instance, ...]:
     return tuple(sorted((f.instance for f in found), key=lambda i: -i.score * (0.5 + 0.5 * i.mask_score)))
 
 
-def _cut(mask: MaskImage, box: BoxPx) -> CroppedMask:
-    """The part of a whole-image mask inside the box."""
-    kept = np.zeros_like(mask)
-    x0, y0, x1, y1 = np.rint(box).astype(int)
-    place = np.s_[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-    kept[place] = mask[place]
-    return CroppedMask.from_full(kept)
+def _cut(mask: MaskImage, box: BoxPx, encoded: EncodedFrame) -> CroppedMask:
+    """The piece inside the box of a mask of the part that the network saw."""
+    region, frame = encoded.region, encoded.frame
+    inside = Region.of_box(np.rint(box), frame.width, frame.height).within(region)
+    x0, y0 = max(inside.x0, 0), max(inside.y0, 0)
+    piece = mask[y0 : max(inside.y1, 0), x0 : max(inside.x1, 0)]
+    return CroppedMask.from_part(piece, region.x0 + x0, region.y0 + y0, frame.height, frame.width)
 
 
-def _inside(box: BoxPx, frame: Frame) -> BoxPx:
-    """Without what lies in a border that the model saw around the picture."""
-    return np.minimum(box, np.array([frame.width, frame.height] * 2, box.dtype))
+def _in_picture(box_grid: NDArray, encoded: EncodedFrame) -> BoxPx:
+    """A box as the network wrote it, in pixels of the picture; without what lies in a border around what the network saw."""
+    corner, end = np.split(encoded.region.box.astype(np.float32), 2)
+    box = grid_to_pixels(box_grid, *encoded.image.canvas[::-1]) + np.tile(corner, 2)
+    return np.minimum(box, np.tile(end, 2))
 
 
 def _written(text: str, entry: AnswerEntry, box: BoxPx, encoded: EncodedFrame) -> BoxMask:
     """The mask that the model wrote as text."""
-    mask = text_mask_in_image(text, box, *encoded.image.canvas, entry.phrase)
-    return BoxMask(CroppedMask.from_full(mask[: encoded.frame.height, : encoded.frame.width]), TEXT_CONFIDENCE, "text")
+    region, frame, image = encoded.region, encoded.frame, encoded.image
+    box = box - np.tile(region.box[:2], 2).astype(np.float32)
+    mask = text_mask_in_image(text, box, *image.canvas, entry.phrase)[: image.height, : image.width]
+    return BoxMask(CroppedMask.from_part(mask, region.x0, region.y0, frame.height, frame.width), TEXT_CONFIDENCE, "text")
 
 
-def _message(parsed: ParsedAnswer, answer: Answer, found: list[_Found]) -> str:
+def _message(parsed: ParsedAnswer, answer: Answer, found: list[_Found], encoded: EncodedFrame) -> str:
     parts = list(parsed.notes)
     if answer.truncated:
         parts.append("the answer was cut off at max_new_tokens")
     if parsed.outcome is Outcome.NOT_FOUND:
         parts.insert(0, "not in the image: " + ", ".join(parsed.absent))
+        if encoded.image.width < encoded.frame.width:
+            parts.append(LOOKED_CLOSER)
     parts += [HOW_MADE[method] for method in sorted({f.mask.method for f in found} & set(HOW_MADE))]
     return "; ".join(parts)
 

@@ -18,6 +18,7 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask, decode_rle, encode_rle
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
+from qwen_seg_ros.segmentation.segmenter import Stop, never
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
 
 FILE_NAME = "answers.json"
@@ -33,7 +34,7 @@ class ReplaySegmenter:
     def encode(self, frame: Frame) -> tuple[int, int]:
         return frame.height, frame.width
 
-    def segment(self, encoded: tuple[int, int], instruction: Instruction) -> SegmentationResult:
+    def segment(self, encoded: tuple[int, int], instruction: Instruction, stop: Stop = never) -> SegmentationResult:
         """Raises InvalidInputError when the stored masks are for another image size."""
         answer = self._answers.get(instruction.text.casefold())
         if answer is None:

@@ -1,5 +1,6 @@
 """What every segmenter can do, and where to find one by name."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -8,6 +9,14 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.result import SegmentationResult
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
+
+
+Stop = Callable[[], bool]  # asked again and again while a request is worked on; True ends it
+
+
+def never() -> bool:
+    """Nobody takes the request back."""
+    return False
 
 
 class Segmenter(Protocol):
@@ -20,8 +29,13 @@ class Segmenter(Protocol):
             InvalidInputError: the image cannot be used. OutOfMemoryError: the device is full.
         """
 
-    def segment(self, encoded: Any, instruction: Instruction) -> SegmentationResult:
-        """Find what `instruction` names. Raises as `encode` does."""
+    def segment(self, encoded: Any, instruction: Instruction, stop: Stop = never) -> SegmentationResult:
+        """Find what `instruction` names. stop: to be asked wherever the work can be broken off, at the least between two tokens
+        of an answer.
+
+        Raises:
+            StoppedError: `stop` said so. Others as `encode`.
+        """
 
     def with_settings(self, settings: SegmentationSettings) -> "Segmenter":
         """The same loaded model under other limits and thresholds; what is read-only in `settings` stays as it was."""

@@ -29,6 +29,9 @@ class SegmentationSettings:
     num_threads: int = setting(0, "CPU threads of the network, 0 = the library's choice", 0, 256, read_only=True)
     max_instances: int = setting(20, "objects per instruction at most", 1, 100)
     max_new_tokens: int = setting(1024, "length of an answer at most, in tokens", 16, 8192)
+    look_closer: bool = setting(
+        True, "show the network only the part of the picture in which depth shows things standing on the table"
+    )
     rejection_threshold: float = setting(0.3, "probability of 'not in the image' above which a phrase counts as absent", 0.0, 1.0)
 
     def __post_init__(self) -> None:

@@ -97,7 +97,7 @@ def _scores(
 ) -> dict[str, Score]:
     if not question.target_ids:
         return {}
-    bound = from_decoder(segmenter.engine, encoded.image, view, question)
+    bound = from_decoder(segmenter.engine, encoded, view, question)
     answers = {"model": [said], "random": any_object(view, question), "largest": largest(view, question)}
     scores = {who: average_score(predictions, view, question) for who, predictions in answers.items()}
     return {**scores, "true boxes": NO_DECODER if bound is None else average_score([bound], view, question)}
