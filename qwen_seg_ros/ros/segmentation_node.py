@@ -21,6 +21,7 @@ from qwen_seg_ros.ros.camera import Camera
 from qwen_seg_ros.ros.diagnostics import diagnostic_array
 from qwen_seg_ros.ros.frame_source import FrameSource
 from qwen_seg_ros.ros.inputs import image_type, input_topics, of_camera
+from qwen_seg_ros.ros.memory import keep_freed_memory
 from qwen_seg_ros.ros.parameters import Parameters
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
 from qwen_seg_ros.ros.requests import Answer, Request
@@ -211,6 +212,7 @@ def _needs_transforms(camera: Camera, frames: Collection[str]) -> bool:
 
 def main() -> None:
     """Exit code 0 after SIGINT or SIGTERM in any state."""
+    keep_freed_memory()
     node = None
     try:
         rclpy.init()
