@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="grasp trials need MuJoCo: pip install 'qwen_seg_ros[sim]'")
-try:
+from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
+
+try:  # before any other import of mujoco: it sets how pictures are rendered
     from qwen_seg_ros.offline.sim.world import mujoco
 except ImportError as problem:
     pytest.skip(str(problem), allow_module_level=True)
 
-from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
 from qwen_seg_ros.geometry.transform import transform
 from qwen_seg_ros.grasping.grasp import Grasp
 from qwen_seg_ros.grasping.gripper import load_gripper
