@@ -21,7 +21,7 @@ from qwen_seg_ros.grasping.gripper import load_gripper
 from qwen_seg_ros.offline.sim.trial_choice import Choosers
 from qwen_seg_ros.offline.sim.trial_gripper import HAND_GROUP, Physics
 from qwen_seg_ros.offline.sim.trial_physics import Outcome, TrialWorld
-from qwen_seg_ros.offline.sim.trials import KINDS, ROWS, RowFigures, TrialRun, TrialStore, figures_of
+from qwen_seg_ros.offline.sim.trials import KINDS, ROWS, Figure, RowFigures, TrialRun, TrialStore, figures_of
 from qwen_seg_ros.offline.sim.vgn_packed import PackedObject, load_packed
 from qwen_seg_ros.offline.sim.world import mujoco
 from qwen_seg_ros.settings import Settings, load_settings, to_yaml
@@ -115,17 +115,18 @@ def packed_objects(rows: list[str], folder: Path | None) -> tuple[list[str], lis
         return [row for row in rows if not row.startswith("packed")], []
 
 
-def percent(figure: dict[str, float]) -> str:
-    return f"{100 * figure['share']:5.1f} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+def percent(figure: Figure) -> str:
+    return f"{100 * figure.share:5.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
 
 
 def table(figures: list[RowFigures]) -> str:
     """Markdown."""
-    lines = ["| row | trials | attempts | success % [95 %] | cleared % [95 %] | other ends |", "|---|---|---|---|---|---|"]
+    lines = ["| row | trials | attempts | success % [95 %] | of reachable % | cleared % [95 %] | other ends |", "|" + "---|" * 7]
     for row in figures:
         reasons = ", ".join(f"{name} {count}" for name, count in row.reasons.items() if name != Outcome.SUCCESS.value)
-        success, cleared = percent(asdict(row.success)), percent(asdict(row.cleared))
-        lines.append(f"| {row.row} | {row.trials} | {row.attempts} | {success} | {cleared} | {reasons} |")
+        success, cleared = percent(row.success), percent(row.cleared)
+        reachable = percent(row.reachable) if row.reachable else ""
+        lines.append(f"| {row.row} | {row.trials} | {row.attempts} | {success} | {reachable} | {cleared} | {reasons} |")
     return "\n".join(lines)
 
 

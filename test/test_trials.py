@@ -197,6 +197,16 @@ def test_figures_count_ends() -> None:
         figures_of("single-model", [])
 
 
+def test_success_is_also_told_of_what_the_oracle_found_a_grasp_for() -> None:
+    oracle = records("single-oracle", [Outcome.SUCCESS, Outcome.NO_GRASP, Outcome.SLIPPED, Outcome.SUCCESS])
+    view = records("single-view", [Outcome.SUCCESS, Outcome.NO_GRASP, Outcome.SUCCESS, Outcome.NO_CLOUD])
+    assert figures_of("single-view", oracle + view).reachable == wilson(2, 3)
+    assert figures_of("single-oracle", oracle).reachable == wilson(2, 3)
+    assert figures_of("single-view", view).reachable is None
+    assert figures_of("single-view", oracle[:3] + view).reachable is None
+    assert figures_of("packed-view", records("packed-view", [Outcome.SUCCESS])).reachable is None
+
+
 def test_intervals_are_those_of_the_books() -> None:
     known = wilson(8, 10)  # Wilson 1927, as computed by R's binom.confint
     assert (known.low, known.high) == (pytest.approx(0.4902, abs=1e-3), pytest.approx(0.9433, abs=1e-3))

@@ -60,7 +60,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class RowFigures:
-    """success: of all attempts; cleared: of all objects; reasons: how often an attempt ended how."""
+    """success: of all attempts; cleared: of all objects; reasons: how often an attempt ended how.
+
+    reachable: success where the oracle, which knows everything, found a grasp to try; None where not all trials of the row have
+    one of the oracle beside them.
+    """
 
     row: str
     trials: int
@@ -68,6 +72,7 @@ class RowFigures:
     success: Figure
     cleared: Figure
     reasons: dict[str, int]
+    reachable: Figure | None = None
 
 
 class TrialRun:
@@ -179,8 +184,18 @@ def figures_of(row: str, records: Sequence[TrialRecord]) -> RowFigures:
     objects = np.array([r.objects for r in own])
     interval = over_rounds if row.startswith("packed") else lambda good, of: wilson(int(good.sum()), int(of.sum()))
     return RowFigures(
-        row, len(own), int(attempts.sum()), interval(hits, attempts), interval(hits, objects), dict(reasons.most_common())
-    )
+        row, len(own), int(attempts.sum()), interval(hits, attempts), interval(hits, objects), dict(reasons.most_common()),
+        _where_reachable(own, records),
+    )  # fmt: skip
+
+
+def _where_reachable(own: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> Figure | None:
+    kind = own[0].row.split("-")[0]
+    known = {r.number: r.outcomes[-1] != Outcome.NO_GRASP.value for r in records if r.row == f"{kind}-oracle"}
+    if kind == "packed" or any(r.number not in known for r in own):
+        return None
+    hits = [r.cleared for r in own if known[r.number]]
+    return wilson(sum(hits), len(hits)) if hits else None
 
 
 def wilson(successes: int, count: int) -> Figure:
