@@ -8,7 +8,6 @@ Rows: KIND-CHOOSER, or a kind for all of its rows; see docs/grasp_trials.md. Run
 
 import argparse
 import json
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from qwen_seg_ros.grasping.gripper import load_gripper
 from qwen_seg_ros.offline.sim.trial_choice import Choosers
 from qwen_seg_ros.offline.sim.trial_gripper import HAND_GROUP, Physics
 from qwen_seg_ros.offline.sim.trial_physics import Outcome, TrialWorld
-from qwen_seg_ros.offline.sim.trials import KINDS, ROWS, Figure, RowFigures, TrialRun, TrialStore, figures_of
+from qwen_seg_ros.offline.sim.trials import KINDS, ROWS, Figure, RowFigures, TrialRecord, TrialRun, TrialStore, figures_of
 from qwen_seg_ros.offline.sim.vgn_packed import PackedObject, load_packed
 from qwen_seg_ros.offline.sim.world import mujoco
 from qwen_seg_ros.settings import Settings, load_settings, to_yaml
@@ -51,11 +50,11 @@ class Film:
             self.renderer.update_scene(self.world.data, self.camera, self.option)
             self.frames.append(Image.fromarray(self.renderer.render().copy()))
 
-    def close(self, path: Path | None) -> None:
-        """Write the last frame and the whole as GIF, where there is a path and are frames."""
+    def close(self, path: Path) -> None:
+        """Write the last frame as PNG and the whole as GIF, where there are frames."""
         self.world.on_step = lambda: None
         self.renderer.close()
-        if path and self.frames:
+        if self.frames:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.frames[-1].save(path.with_suffix(".png"))
             self.frames[0].save(
@@ -68,26 +67,24 @@ class Film:
         return places[np.abs(places[:, 0]) < 1].mean(axis=0) * [1, 1, 0] + [0, 0, 0.1]
 
 
-class Filming:
-    """Keeps films of the first successes and the first failures of each row, `count` of either."""
+def film(run: TrialRun, records: list[TrialRecord], folder: Path) -> None:
+    """Run these trials once more, before a camera; what is filmed already stays."""
+    for record in track(records, description="films"):
+        path = folder / f"{record.row}_{record.number:03d}_{record.outcomes[-1].replace(' ', '_')}"
+        films: list[Film] = []
+        run.watch = lambda world, row, number, films=films: films.append(Film(world))
+        if not path.with_suffix(".gif").exists():
+            run.trial(record.row, record.number)
+        for item in films:
+            item.close(path)
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self.folder, self.count = folder, count
-        self.kept: Counter[tuple[str, bool]] = Counter()
-        self.film: Film | None = None
 
-    def begin(self, world: TrialWorld, row: str, number: int) -> None:
-        full = min(self.kept[row, True], self.kept[row, False]) >= self.count
-        self.film = None if full else Film(world)
-
-    def end(self, row: str, number: int, outcome: str) -> None:
-        if self.film is None:
-            return
-        kind = row, outcome == Outcome.SUCCESS.value
-        self.kept[kind] += 1
-        wanted = self.kept[kind] <= self.count
-        self.film.close(self.folder / f"{row}_{number:03d}_{outcome.replace(' ', '_')}" if wanted else None)
-        self.film = None
+def worth_filming(records: list[TrialRecord], rows: list[str], count: int) -> list[TrialRecord]:
+    """The first successes and the first failures of each row in which the hand moved, `count` of either."""
+    moved = [r for r in records if r.strategy or r.row.startswith("packed")]
+    ends = [(row, good) for row in rows for good in (True, False)]
+    of_end = [[r for r in moved if r.row == row and (r.outcomes[-1] == Outcome.SUCCESS.value) == good] for row, good in ends]
+    return [record for found in of_end for record in found[:count]]
 
 
 def wanted_rows(words: list[str]) -> list[str]:
@@ -148,16 +145,16 @@ def main() -> None:
     rows, packed = packed_objects(wanted_rows(options.rows), options.vgn)
     physics, gripper = Physics(), load_gripper(settings.grasping.gripper)
     about = {"seed": options.seed, "physics": asdict(physics), "settings": to_yaml(settings), "mujoco": mujoco.__version__}
-    store, filming = TrialStore(options.out, about), Filming(options.out / "films", options.films)
-    run = TrialRun(options.seed, gripper, physics, Choosers(settings, gripper), packed, filming.begin)
+    store = TrialStore(options.out, about)
+    run = TrialRun(options.seed, gripper, physics, Choosers(settings, gripper), packed)
     for row, number in track(store.missing(rows, options.trials), description="trials"):
-        record = run.trial(row, number)
-        filming.end(row, number, record.outcomes[-1])
-        store.add(record)
-    figures = [figures_of(row, [r for r in store.records if r.number < options.trials]) for row in rows]
+        store.add(run.trial(row, number))
+    counted = [r for r in store.records if r.number < options.trials]
+    figures = [figures_of(row, counted) for row in rows]
     results = {"about": about, "rows": [asdict(row) for row in figures]}
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
     print(table(figures))
+    film(run, worth_filming(counted, rows, options.films), options.out / "films")
 
 
 if __name__ == "__main__":
