@@ -21,5 +21,9 @@ class MissingExtraError(QwenSegError, ImportError):
     """An optional dependency is absent; the message says what to install."""
 
 
+class StoppedError(QwenSegError):
+    """The caller took a request back, or its time ran out; the message says how far the work had come."""
+
+
 class OutOfMemoryError(QwenSegError):
     """The accelerator ran out of memory while serving a request."""

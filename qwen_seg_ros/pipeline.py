@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qwen_seg_ros.errors import InvalidInputError, OutOfMemoryError
+from qwen_seg_ros.errors import InvalidInputError, OutOfMemoryError, StoppedError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.grasping.grasp import GraspPlan
 from qwen_seg_ros.grasping.gripper import load_gripper
@@ -17,13 +17,13 @@ from qwen_seg_ros.lifting.lift import lift
 from qwen_seg_ros.lifting.object_cloud import Lifted
 from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.result import Outcome, SegmentationResult
-from qwen_seg_ros.segmentation.segmenter import Segmenter, load_segmenter
+from qwen_seg_ros.segmentation.segmenter import Segmenter, load_segmenter, never
 from qwen_seg_ros.settings import Settings
 from qwen_seg_ros.status import Status, StatusCode
 
 STAGES = ("encode", "generate", "masks", "lift", "grasp")  # keys of `PipelineResult.stage_ms`; a segmenter may add its own
 OnStage = Callable[[str], None]  # told "encode", "segment", "lift" or "grasp" as each begins
-Cancelled = Callable[[], bool]  # asked before each stage; True ends the request
+Cancelled = Callable[[], bool]  # asked before each stage and while an answer is written; True ends the request
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +45,6 @@ class PipelineResult:
     plans: tuple[GraspPlan, ...] = ()
     stage_ms: dict[str, float] = field(default_factory=dict)
     track_ids: tuple[str, ...] = ()
-
-
-class _Stopped(Exception):
-    """The caller took the request back."""
 
 
 class Pipeline:
@@ -102,8 +98,8 @@ class Pipeline:
             request.ends(StatusCode.INVALID_INPUT, str(error))
         except OutOfMemoryError as error:
             request.ends(StatusCode.OUT_OF_MEMORY, str(error))
-        except _Stopped as stop:
-            request.ends(StatusCode.DEADLINE, f"stopped before {stop}: cancelled or out of time; earlier stages are kept")
+        except StoppedError as stop:
+            request.ends(StatusCode.DEADLINE, f"stopped {stop}: cancelled or out of time; earlier stages are kept")
         return request.result
 
 
@@ -115,7 +111,7 @@ class _Request:
     def __init__(self, pipeline: Pipeline, frame: Frame, plan: bool, on_stage: OnStage | None,
                  cancelled: Cancelled | None, preferences: Preferences) -> None:
         self.pipeline, self.frame, self.plan = pipeline, frame, plan
-        self.on_stage, self.cancelled, self.preferences = on_stage, cancelled, preferences
+        self.on_stage, self.cancelled, self.preferences = on_stage, cancelled or never, preferences
 
     def ends(self, code: StatusCode, message: str) -> None:
         self.result = replace(self.result, status=Status(code, message))
@@ -147,7 +143,7 @@ class _Request:
     def _segment(self, encoded: Any, instruction: Instruction) -> SegmentationResult:
         self._begin("segment")
         start = time.perf_counter()
-        segmentation = self.pipeline.segmenter.segment(encoded, instruction)
+        segmentation = self.pipeline.segmenter.segment(encoded, instruction, self.cancelled)
         own = {name: ms for name, ms in segmentation.stage_ms.items() if name != "encode"}  # the frame's share is measured here
         if own:
             self.result.stage_ms.update(own)
@@ -176,8 +172,8 @@ class _Request:
         return plans
 
     def _begin(self, stage: str) -> None:
-        if self.cancelled and self.cancelled():
-            raise _Stopped(stage)
+        if self.cancelled():
+            raise StoppedError(f"before {stage}")
         if self.on_stage:
             self.on_stage(stage)
 

@@ -2,31 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import pytest
 
 pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make test, or source .ws/env.sh")
-import rclpy
+from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from node_support.bench import Bench, node_with
 from node_support.fixtures import QUICK, Scene
-from node_support.process import DOMAIN, NodeProcess
-from node_support.robot import Robot, Shot, image
-from rclpy.context import Context
-from rclpy.node import Node
+from node_support.process import NodeProcess
+from node_support.robot import Robot, Shot
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
+from qwen_seg_ros.action import FindGraspTargets
 from qwen_seg_ros.errors import SettingsError
 from qwen_seg_ros.msg import Status
-from qwen_seg_ros.pipeline import Pipeline
-from qwen_seg_ros.ros.camera import Camera
-from qwen_seg_ros.ros.frame_source import FrameSource
 from qwen_seg_ros.ros.parameters import PER_CAMERA, NodeSettings, Parameters
-from qwen_seg_ros.ros.requests import Answer, Request
-from qwen_seg_ros.ros.transforms import TransformBuffer
-from qwen_seg_ros.ros.worker import Worker
 from qwen_seg_ros.srv import Segment
 from qwen_seg_ros.status import StatusCode
 
@@ -142,6 +135,15 @@ def test_nobody_waits_for_the_images_of_another_camera(front: Robot, wrist: Robo
     assert front.set_parameter("frame_timeout_s", QUICK["frame_timeout_s"])[0]
 
 
+def test_a_goal_for_one_camera_leaves_that_of_another_alone(front: Robot, wrist: Robot, shots: dict[str, Shot]) -> None:
+    front.restart()
+    assert front.set_parameter("frame_timeout_s", 60.0)[0]
+    goals = [robot.send_goal(FindGraspTargets.Goal(instruction="the box", camera=robot.camera)) for robot in (front, wrist)]
+    until((front, wrist), lambda: all(goal.done() for goal in goals), shots)
+    assert [goal.result().status for goal in goals] == [GoalStatus.STATUS_SUCCEEDED] * 2
+    assert front.set_parameter("frame_timeout_s", QUICK["frame_timeout_s"])[0]
+
+
 def test_continuous_mode_follows_every_camera_with_its_own_words(front: Robot, wrist: Robot, shots: dict[str, Shot]) -> None:
     assert front.set_parameter("mode", "continuous")[0]
     for robot, words in ((front, "things"), (wrist, "the box")):
@@ -171,90 +173,53 @@ def test_diagnostics_speak_of_each_camera(front: Robot, shots: dict[str, Shot]) 
 # --- Turns -------------------------------------------------------------------------------------------------------------------
 
 
-class Bench:
-    """A worker with two colour cameras. answered: which camera, in order; then_do: called after every answer."""
-
-    def __init__(self, node: Node, shot: Shot) -> None:
-        self.parameters = parameters = Parameters(node)
-        self.cameras = {name: Camera(name, self._mailbox(name), lambda: parameters.node_settings) for name in NAMES}
-        self.answered: Queue[tuple[str, Answer]] = Queue()
-        self.then_do: Callable[[], None] = lambda: None
-        self._shot, self._stamp_ns = shot, 10**9
-        self.worker = Worker(
-            Pipeline(parameters.pipeline), parameters, self.cameras.values(), lambda: TransformBuffer(0.1), self._deliver,
-            lambda: 0, node.get_logger(),
-        )
-
-    def _mailbox(self, name: str) -> FrameSource:
-        topics = {topic: f"/{name}/{topic}" for topic in ("image", "depth", "camera_info", "depth_camera_info")}
-        return FrameSource(topics, lambda: self.parameters.node_settings, name)
-
-    def see(self) -> None:
-        """Both cameras publish a new image."""
-        self._stamp_ns += 10**8
-        for camera in self.cameras.values():
-            camera.frames.on_image(image(self._shot.rgb, "rgb8", f"{camera.name}_optical", self._stamp_ns))
-
-    def ask(self, camera: str, **request: Any) -> None:
-        self.worker.submit(Request("the box", False, camera=camera, **request))
-
-    def _deliver(self, request: Request, answer: Answer) -> None:
-        self.answered.put((request.camera, answer))
-        self.then_do()
-
-    def order(self, count: int) -> list[str]:
-        """Whose the first `count` answers were; all must be well."""
-        answers = [self.answered.get(timeout=60) for _ in range(count)]
-        assert {answer.code for _, answer in answers} == {StatusCode.OK}
-        return [camera for camera, _ in answers]
-
-
 @pytest.fixture
 def bench(scene: Scene) -> Iterator[Bench]:
+    """Two cameras; the worker is not started yet."""
     values = {
-        "segmentation.segmenter": "replay", "segmentation.checkpoint": str(scene.answers), "use_depth": False,
-        "cameras": list(NAMES), "tracking.refresh_s": 0.0,
+        "segmentation.segmenter": "replay", "segmentation.checkpoint": str(scene.answers), "cameras": list(NAMES),
+        "tracking.refresh_s": 0.0,
     }
-    context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    overrides = [Parameter(name, value=value) for name, value in values.items()]
-    node = rclpy.create_node("bench", context=context, parameter_overrides=overrides)
-    bench = Bench(node, scene.shot())
-    yield bench
-    bench.then_do = lambda: None
-    assert bench.worker.stop()
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
+    with node_with(values) as node:
+        bench = Bench(node, scene.shot())
+        yield bench
+        bench.close()
+
+
+def order(bench: Bench, count: int) -> list[str]:
+    """Whose the next `count` answers are; all must be well."""
+    answers = [bench.next() for _ in range(count)]
+    assert {answer.code for _, answer in answers} == {StatusCode.OK}
+    return [request.camera for request, _ in answers]
 
 
 def test_in_continuous_mode_the_cameras_take_turns(bench: Bench) -> None:
     """With always a new image of both, however fast they come."""
-    assert bench.parameters._on_set([Parameter("mode", value="continuous")]).successful
+    bench.set("mode", "continuous")
     bench.see()
     for name in NAMES:
-        bench.ask(name, standing=True)
+        bench.ask(camera=name, standing=True)
     bench.then_do = bench.see
     bench.worker.start()
-    order = bench.order(12)
-    assert order[2:] in (["front", "wrist"] * 5, ["wrist", "front"] * 5)
+    assert order(bench, 12)[2:] in (["front", "wrist"] * 5, ["wrist", "front"] * 5)
 
 
 def test_a_camera_that_is_asked_without_end_does_not_starve_another(bench: Bench) -> None:
     bench.see()
     for name in ("front", "front", "front", "wrist"):
-        bench.ask(name)
-    bench.then_do = lambda: bench.ask("front")
+        bench.ask(camera=name)
+    bench.then_do = lambda: bench.ask(camera="front") and None
     bench.worker.start()
-    assert "wrist" in bench.order(2)
+    assert "wrist" in order(bench, 2)
 
 
 def test_the_queue_of_a_camera_is_its_own(bench: Bench) -> None:
     limit = bench.parameters.node_settings.queue_size
     for _ in range(limit + 1):
-        bench.ask("front")
-    camera, answer = bench.answered.get(timeout=60)
-    assert (camera, answer.code) == ("front", StatusCode.BUSY)
-    bench.ask("wrist")
+        bench.ask(camera="front")
+    request, answer = bench.next()
+    assert (request.camera, answer.code) == ("front", StatusCode.BUSY)
+    bench.ask(camera="wrist")
     assert bench.answered.empty()
 
 
@@ -271,15 +236,8 @@ def test_names_that_make_no_topics_are_refused(names: tuple) -> None:
 
 
 def parameters_of(**given: Any) -> Parameters:
-    context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
-    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in given.items()]
-    node = rclpy.create_node("parameters", context=context, parameter_overrides=overrides)
-    try:
+    with node_with({name.replace("__", "."): value for name, value in given.items()}) as node:
         return Parameters(node)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
 
 
 def test_a_camera_follows_the_node_in_what_was_not_given_for_it() -> None:

@@ -132,7 +132,7 @@ def test_an_image_of_another_size_is_invalid_input(pipeline):
 ])
 def test_errors_of_the_segmenter(scene, error, code):
     class Failing(ReplaySegmenter):
-        def segment(self, encoded, instruction):
+        def segment(self, encoded, instruction, stop):
             raise error
 
     result = Pipeline(segmenter=Failing({})).run(scene[0], "anything")
@@ -141,7 +141,7 @@ def test_errors_of_the_segmenter(scene, error, code):
 
 def test_faults_of_the_program_are_not_hidden(scene):
     class Broken(ReplaySegmenter):
-        def segment(self, encoded, instruction):
+        def segment(self, encoded, instruction, stop):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

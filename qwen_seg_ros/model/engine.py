@@ -5,6 +5,7 @@ Shapes: M merged image tokens, V visual width, T text width, N mask tokens of an
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
+from qwen_seg_ros.errors import StoppedError
 from qwen_seg_ros.geometry.arrays import RgbImage
 from qwen_seg_ros.model import prompts
 from qwen_seg_ros.model.decisions import decision_tokens
@@ -130,12 +132,21 @@ class Engine:
         return output.last_hidden_state, cache
 
     @torch.inference_mode()
-    def answer(self, encoded: EncodedImage, instruction: str, max_new_tokens: int = 512, reject_bias: float = 0.0) -> Answer:
-        """Greedy answer. reject_bias is added to the log-odds of "no target" wherever the model decides about an entry."""
+    def answer(
+        self, encoded: EncodedImage, instruction: str, max_new_tokens: int = 512, reject_bias: float = 0.0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """Greedy answer. reject_bias is added to the log-odds of "no target" wherever the model decides about an entry.
+
+        Raises:
+            StoppedError: `stop`, which is asked before every pass through the network, said so.
+        """
         cache = _cache_of(encoded)
         answer, position = _Unfinished(), encoded.next_position
         sure = self._tokens(prompts.conversation_tail(instruction, self.answers))
         while True:
+            if stop():
+                raise StoppedError(f"while the answer was written, after {len(answer.tokens)} tokens")
             guessed = self.drafts.after(answer.tokens) if self.drafts else []
             hidden = self._step([*sure, *guessed], position, cache)[len(sure) - 1 :]
             agreed = self._check(answer, hidden, guessed, reject_bias, max_new_tokens)

@@ -10,7 +10,6 @@ from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.result import SegmentationResult
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
 
-
 Stop = Callable[[], bool]  # asked again and again while a request is worked on; True ends it
 
 

@@ -182,6 +182,14 @@ class Robot:
         self.spin_until(client.service_is_ready)
         return client.call_async(request)
 
+    def send_goal(self, goal: FindGraspTargets.Goal) -> Any:
+        """Until the goal is accepted; the future of its result."""
+        self.spin_until(self.action.server_is_ready)
+        sent = self.action.send_goal_async(goal)
+        self.spin_until(sent.done)
+        assert sent.result().accepted
+        return sent.result().get_result_async()
+
     def segment(
         self, instruction: str, plan_grasps: bool = True, shot: Shot | None = None, preferences: GraspPreferences | None = None
     ) -> Segment.Response:
