@@ -1,7 +1,9 @@
 """Commands that belong to development, never to the robot: train, evaluate, bench."""
 
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from qwen_seg_ros.cli import evaluate
 from qwen_seg_ros.cli.options import assignments
+from qwen_seg_ros.cli.output import console
 from qwen_seg_ros.errors import MissingExtraError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,14 +66,21 @@ def train(
 def bench(
     context: typer.Context,
     open3d: Annotated[bool, typer.Option(help="then compare with a plain Open3D pipeline, masks to grasps")] = True,
+    node: Annotated[bool, typer.Option(help="then what the ROS 2 node costs beside, in one process and over DDS")] = True,
 ) -> None:
-    """Instruction to grasp target in milliseconds by stage, then lifting and planning beside plain Open3D.
+    """Instruction to grasp target in milliseconds by stage, then lifting and planning beside plain Open3D, then the node itself.
 
-    Options go to benchmarks/pipeline_speed.py: `qwen-seg bench --help` lists them.
+    Options go to benchmarks/pipeline_speed.py: `qwen-seg bench --help` lists them. The node's part needs ROS 2.
     """
     run_benchmark("pipeline_speed", context.args)
-    if open3d and not {"-h", "--help"} & set(context.args):
+    if {"-h", "--help"} & set(context.args):
+        return
+    if open3d:
         run_benchmark("open3d_comparison", [option for option in context.args if option == "--synthetic"])
+    if node and find_spec("rclpy") and find_spec("qwen_seg_ros.msg"):
+        run_benchmark("node_overhead", [])
+    elif node:
+        console.print("the node is left out: source a ROS 2 workspace with this package, or .ws/env.sh in the checkout")
 
 
 def run_benchmark(name: str, options: list[str]) -> None:
@@ -82,6 +92,7 @@ def run_benchmark(name: str, options: list[str]) -> None:
     script = REPOSITORY / "benchmarks" / f"{name}.py"
     if not script.is_file():
         raise MissingExtraError(f"{script} is missing; the benchmarks run in a clone of the repository")
-    done = subprocess.run([sys.executable, str(script), *options], check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))}
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=False, env=environment)
     if done.returncode:
         raise typer.Exit(done.returncode)
