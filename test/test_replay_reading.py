@@ -190,50 +190,67 @@ def test_a_part_of_the_recording(bag: Path) -> None:
     with open_bag(bag) as reader:
         views = list(Views(reader, find_topics(reader), Selection(start_s=0.1, duration_s=0.15)))
         assert [round(view.time_s, 3) for view in views] == [0.1, 0.2]
-        assert views[0].frame()[0].base_from_camera is not None  # though its transform was recorded before
+        assert views[0].look().frame.base_from_camera is not None  # though its transform was recorded before
         with pytest.raises(InvalidInputError, match=r"0.3 s long; nothing is left after --start 9"):
             Views(reader, find_topics(reader), Selection(start_s=9.0))
 
 
-def two_eyes(folder: Path, calibrated: bool, placed: bool) -> tuple[np.ndarray | None, str]:
-    """Depth and remark of a recording whose depth is of the frame "other", 5 cm beside colour's, at half the size."""
-    frame = frames(1)[0]
-    info = frame.camera.scaled_to(80, 60)
+def two_eyes(folder: Path, calibrated: bool, right_m: float | None, size: tuple[int, int]) -> tuple[np.ndarray | None, str]:
+    """Depth and remark of a recording whose depth is of the frame "other", so far beside colour's, None = nobody knows."""
+    frame, (width, height) = frames(1)[0], size
+    info = frame.camera.scaled_to(width, height)
     with open_writer(folder) as writer:
         write(writer, [frame], names=("/eye/image", "/far/depth", "/eye/camera_info"))
         depth = connect(writer, STORE, "/other/depth", IMAGE)
         head = make("std_msgs/msg/Header", stamp=header(frame.stamp_ns).stamp, frame_id="other")
-        wall = np.full((60, 80), 800, np.uint16)
-        put(writer, depth, frame.stamp_ns, header=head, height=60, width=80, **pixels(wall, "16UC1", 2))
+        wall = np.full((height, width), 800, np.uint16)
+        put(writer, depth, frame.stamp_ns, header=head, height=height, width=width, **pixels(wall, "16UC1", 2))
         if calibrated:
             calibration = connect(writer, STORE, "/other/camera_info", CAMERA_INFO)
-            put(writer, calibration, frame.stamp_ns, header=head, height=60, width=80, **calibration_fields(info))
-        if placed:
+            fields = calibration_fields(info)
+            put(writer, calibration, frame.stamp_ns, header=head, height=height, width=width, **fields)
+        if right_m is not None:
             fixed = connect(writer, STORE, "/tf_static", "tf2_msgs/msg/TFMessage")
-            put(writer, fixed, frame.stamp_ns, transforms=[beside("other")])
+            put(writer, fixed, frame.stamp_ns, transforms=[beside("other", right_m)])
     with open_bag(folder) as reader:
         topics = find_topics(reader, Asked(depth="/other/depth"))
-        seen, note = next(iter(Views(reader, topics, Selection()))).frame()
-        return seen.depth_m, note
+        look = next(iter(Views(reader, topics, Selection()))).look()
+        return look.frame.depth_m, look.note
 
 
-def beside(child: str):
-    """The pose of `child`: 5 cm to the right of the camera."""
-    place = make("geometry_msgs/msg/Vector3", x=0.05, y=0.0, z=0.0)
+def beside(child: str, right_m: float = 0.05):
+    """The pose of `child`: so far to the right of the camera."""
+    place = make("geometry_msgs/msg/Vector3", x=right_m, y=0.0, z=0.0)
     turn = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
     move = make("geometry_msgs/msg/Transform", translation=place, rotation=turn)
     return make("geometry_msgs/msg/TransformStamped", header=header(BEGIN_NS), child_frame_id=child, transform=move)
 
 
 def test_depth_of_another_camera_is_registered_or_left_out_with_a_reason(tmp_path: Path) -> None:
-    depth, note = two_eyes(tmp_path / "whole", calibrated=True, placed=True)
+    depth, note = two_eyes(tmp_path / "whole", calibrated=True, right_m=0.05, size=(80, 60))
     assert note == "" and depth.shape == (120, 160)
     np.testing.assert_allclose(depth[20:100, 20:], 0.8, atol=1e-3)  # a wall stays a wall
     assert np.isnan(depth[60, 3])  # which the other camera, farther right, does not see
-    depth, note = two_eyes(tmp_path / "unplaced", calibrated=True, placed=False)
+    depth, note = two_eyes(tmp_path / "unplaced", calibrated=True, right_m=None, size=(80, 60))
     assert depth is None and "it cannot be registered: no path from 'other' to 'camera'" in note
-    depth, note = two_eyes(tmp_path / "uncalibrated", calibrated=False, placed=True)
+    depth, note = two_eyes(tmp_path / "uncalibrated", calibrated=False, right_m=0.05, size=(80, 60))
     assert depth is None and "without calibration of its own and of another size" in note
+
+
+@pytest.mark.parametrize(
+    ("right_m", "used", "remark"),
+    [
+        (0.05, False, "and the frames lie apart"),
+        (0.0, True, ""),
+        (None, True, "taken as registered, positions are wrong"),
+    ],
+)
+def test_depth_without_calibration_of_its_own_is_used_unless_the_frames_lie_apart(
+    right_m: float | None, used: bool, remark: str, tmp_path: Path
+) -> None:
+    """As the node does it."""
+    depth, note = two_eyes(tmp_path / "bag", calibrated=False, right_m=right_m, size=(160, 120))
+    assert (depth is not None) is used and (remark in note if remark else note == "")
 
 
 def test_a_view_waits_for_the_pose_that_is_recorded_after_it(tmp_path: Path) -> None:

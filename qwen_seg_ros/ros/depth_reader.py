@@ -1,15 +1,7 @@
 """Depth for the pixels of the colour image: as it is published, or registered first when it belongs to another frame.
 
-Part of the worker: nothing here runs in a callback. What can be known decides, and what had to be assumed is said:
-
-    frame ids   depth_camera_info   transform     size    depth is
-    equal       -                   -             -       taken as registered (another size is an error)
-    different   known               known         any     registered
-    different   known               none          any     left out
-    different   none                any           other   left out
-    different   none                same place    equal   taken as registered
-    different   none                apart         equal   left out
-    different   none                none          equal   taken as registered, with a warning
+Part of the worker: nothing here runs in a callback. What can be known decides, by the table in `geometry.depth_way`, and what
+had to be assumed is said.
 """
 
 import time
@@ -22,6 +14,7 @@ import numpy as np
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4
 from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.geometry.depth_way import FoundWay, Way, find_way
 from qwen_seg_ros.geometry.registration import registered_depth
 from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of
 from qwen_seg_ros.ros.frame_source import View
@@ -30,7 +23,6 @@ from qwen_seg_ros.ros.parameters import NodeSettings
 from qwen_seg_ros.ros.transforms import TransformSource
 
 AS_PUBLISHED, LEFT_OUT, NOT_USED = "as published", "left out", "not used"
-SAME_PLACE = 1e-3  # metres, radians: frames nearer than this see one picture
 
 _CONNECT = "remap depth_camera_info to the depth camera's calibration, or subscribe to depth registered to the colour image"
 _DECLARE = "set depth_registration to never if the driver has registered it already"
@@ -76,36 +68,25 @@ class DepthReader:
         if view.depth is None:
             return ReadDepth(None, LEFT_OUT if view.depth_wanted else NOT_USED, view.note)
         depth_m = depth_of(view.depth)
-        if settings.depth_registration == "never" or not view.other_frame:
+        found = self._way(view, depth_m, settings)
+        if found.color_from_depth is not None:
+            return self._registered(view, depth_m, _cameras(view, depth_m, settings, found.color_from_depth))
+        if found.way is Way.AS_IS:
             return ReadDepth(depth_m, AS_PUBLISHED)
-        if view.depth_info is None:
-            return self._uncalibrated(view, depth_m)
-        try:
-            color_from_depth = self._color_from_depth(view, settings.transform_timeout_s)
-        except LookupError as error:
-            color, depth = _frames(view)
-            reason = f"it cannot be registered: no transform {color} <- {depth}: {error}"
-            remedy = f"have the camera driver publish it or run tf2_ros static_transform_publisher, or {_DECLARE}"
-            return ReadDepth(None, LEFT_OUT, f"{_of_another_frame(view)}, and {reason}; {remedy}")
-        return self._registered(view, depth_m, _cameras(view, depth_m, settings, color_from_depth))
+        if found.way is Way.UNPLACED:
+            return _unplaced(view, found.missing)
+        return _uncalibrated(view, depth_m, found.way)
 
-    def _color_from_depth(self, view: View, timeout_s: float) -> Matrix4:
-        return self._transforms().lookup(*_frames(view), view.stamp, timeout_s)
-
-    def _uncalibrated(self, view: View, depth_m: DepthImage) -> ReadDepth:
-        """Without the depth camera's calibration nothing can be registered; what speaks for and against using it as it is?"""
-        what, size = f"{_of_another_frame(view)}, with {view.note}", size_of(view.image)
-        if depth_m.shape[::-1] != size:
-            sizes = "{}x{} and {}x{}".format(*depth_m.shape[::-1], *size)
-            return ReadDepth(None, LEFT_OUT, f"{what}, and the sizes differ ({sizes}); {_CONNECT}")
-        try:
-            moved = np.abs(self._color_from_depth(view, 0.0) - np.eye(4)).max()
-        except LookupError:
-            warning = "taken as registered, positions are wrong if it is not"
-            return ReadDepth(depth_m, "taken as registered", f"{what}: {warning}; {_CONNECT}, or {_DECLARE}")
-        if moved > SAME_PLACE:
-            return ReadDepth(None, LEFT_OUT, f"{what}, and the frames lie apart; {_CONNECT}, or {_DECLARE}")
-        return ReadDepth(depth_m, "taken as registered: both frames lie in one place")
+    def _way(self, view: View, depth_m: DepthImage, settings: NodeSettings) -> FoundWay:
+        """Where the transform only tells whether depth can be used as it is, nobody waits for it."""
+        calibrated = view.depth_info is not None
+        timeout_s = settings.transform_timeout_s if calibrated else 0.0
+        return find_way(
+            one_frame=settings.depth_registration == "never" or not view.other_frame,
+            calibrated=calibrated,
+            same_size=lambda: depth_m.shape[::-1] == size_of(view.image),
+            find=lambda: self._transforms().lookup(*_frames(view), view.stamp, timeout_s),
+        )
 
     def _registered(self, view: View, depth_m: DepthImage, cameras: _Cameras) -> ReadDepth:
         assert view.depth is not None
@@ -120,6 +101,27 @@ class DepthReader:
             note = f"no depth of {depth} falls into the image of {color}; check depth_camera_info and the transform between them"
             return ReadDepth(found, how, note, spent_ms)
         return ReadDepth(found, how, "", spent_ms)
+
+
+def _unplaced(view: View, missing: str) -> ReadDepth:
+    color, depth = _frames(view)
+    reason = f"it cannot be registered: no transform {color} <- {depth}: {missing}"
+    remedy = f"have the camera driver publish it or run tf2_ros static_transform_publisher, or {_DECLARE}"
+    return ReadDepth(None, LEFT_OUT, f"{_of_another_frame(view)}, and {reason}; {remedy}")
+
+
+def _uncalibrated(view: View, depth_m: DepthImage, way: Way) -> ReadDepth:
+    """Without the depth camera's calibration nothing can be registered; it is used as it is, or not."""
+    what = f"{_of_another_frame(view)}, with {view.note}"
+    if way is Way.OTHER_SIZE:
+        sizes = "{}x{} and {}x{}".format(*depth_m.shape[::-1], *size_of(view.image))
+        return ReadDepth(None, LEFT_OUT, f"{what}, and the sizes differ ({sizes}); {_CONNECT}")
+    if way is Way.APART:
+        return ReadDepth(None, LEFT_OUT, f"{what}, and the frames lie apart; {_CONNECT}, or {_DECLARE}")
+    if way is Way.ASSUMED:
+        warning = "taken as registered, positions are wrong if it is not"
+        return ReadDepth(depth_m, "taken as registered", f"{what}: {warning}; {_CONNECT}, or {_DECLARE}")
+    return ReadDepth(depth_m, "taken as registered: both frames lie in one place")
 
 
 def _frames(view: View) -> tuple[str, str]:

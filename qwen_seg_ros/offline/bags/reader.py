@@ -24,7 +24,7 @@ def read_bag(path: Path, topics: Topics | None = None, tolerance_s: float = 0.05
     with open_bag(Path(path)) as reader:
         chosen = _present(reader, topics) if topics else find_topics(reader)
         for view in Views(reader, chosen, Selection(tolerance_s=tolerance_s)):
-            yield view.frame()[0]
+            yield view.look().frame
 
 
 def _present(reader: AnyReader, topics: Topics) -> Topics:

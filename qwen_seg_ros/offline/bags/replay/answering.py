@@ -32,7 +32,7 @@ class Answerer:
     def answers(self, view: View, instructions: Sequence[str]) -> Iterator[Answer]:
         started = time.perf_counter()
         try:
-            frame, note = view.frame()
+            frame, note, problem = view.look()
             decoded = time.perf_counter()
             encoded = self._pipeline.encode(frame)
         except Exception as error:  # as in the node: whatever happens is told in the answer
@@ -40,7 +40,7 @@ class Answerer:
             return
         shared_ms = {"decode": 1e3 * (decoded - started), "encode": 1e3 * (time.perf_counter() - decoded)}
         for words in instructions:
-            result = _explained(self._answer(view, frame, encoded, words), note, view.missing_transform())
+            result = _explained(self._answer(view, frame, encoded, words), note, problem)
             yield Answer(view, replace(result, stage_ms=shared_ms | result.stage_ms), (frame.height, frame.width))
             shared_ms = {}
 

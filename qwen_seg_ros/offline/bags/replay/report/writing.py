@@ -87,7 +87,7 @@ def _pictured(views: Views, folder: Folder) -> Iterator[tuple[View, int, dict[st
 
 def _answer_shown(view: View, line: dict[str, Any], with_scene: bool, where: str) -> _Shown | None:
     try:
-        frame, _ = view.frame()
+        frame = view.look().frame
     except InvalidInputError:
         return None
     try:
