@@ -55,7 +55,7 @@ class Camera:
     def rays(self, pixels: NDArray) -> NDArray[np.float32]:
         """Pixels (N, 2) as column, row -> x/z, y/z (N, 2) on the plane z = 1, undistorted."""
         pixels = np.asarray(pixels, np.float32).reshape(-1, 2)
-        if not any(self.distortion):
+        if not any(self.distortion) or not len(pixels):  # OpenCV refuses to do nothing
             centred = pixels - np.array([self.cx, self.cy], np.float32)
             return (centred / np.array([self.fx, self.fy], np.float32)).astype(np.float32, copy=False)
         undistort = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
@@ -70,7 +70,7 @@ class Camera:
     def project(self, points_m: NDArray) -> NDArray[np.float32]:
         """Points (N, 3) in the optical frame, z > 0 -> pixels (N, 2), distorted like the image."""
         points = np.asarray(points_m, np.float64).reshape(-1, 1, 3)
-        if not any(self.distortion):
+        if not any(self.distortion) or not len(points):
             return (points[:, 0, :2] / points[:, 0, 2:] * [self.fx, self.fy] + [self.cx, self.cy]).astype(np.float32)
         if self.fisheye:
             pixels, _ = cv2.fisheye.projectPoints(points, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion))

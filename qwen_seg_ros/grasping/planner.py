@@ -32,6 +32,7 @@ from qwen_seg_ros.grasping.settings import GraspSettings
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
 
 MIN_POINTS = 10
+MAX_SIZE_M = 2.0  # time and memory grow with the square of an object's size; a wall would take all of them
 CLEARANCE_VOXELS = 4  # how far around the fingers free space is welcome
 
 
@@ -45,6 +46,10 @@ def plan_grasps(target: ObjectCloud, scene: Scene, gripper: Gripper, settings: G
     """
     if len(target.points_m) < MIN_POINTS:
         message = f"only {len(target.points_m)} points of the object were seen; move the camera nearer"
+        return GraspPlan(target.id, target.phrase, (), {}, message)
+    size_m = float(np.ptp(target.points_m, axis=0).max())
+    if not size_m <= MAX_SIZE_M:
+        message = f"the object is {size_m:.1f} m large, grasps are planned for up to {MAX_SIZE_M:g} m; name a part of it"
         return GraspPlan(target.id, target.phrase, (), {}, message)
     body = body_of(target, scene)
     reach_m = _way_m(gripper, settings) + float(np.linalg.norm(body.half_size))

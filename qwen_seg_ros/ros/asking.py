@@ -1,5 +1,6 @@
 """What may be asked of the node and how it is answered: the service, the action with cancel and preemption."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.duration import Duration
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
-from rclpy.time import Time
 
 from qwen_seg_ros.action import FindGraspTargets
 from qwen_seg_ros.msg import GraspPreferences
@@ -22,6 +24,7 @@ from qwen_seg_ros.status import Status, StatusCode
 if TYPE_CHECKING:
     from qwen_seg_ros.ros.segmentation_node import SegmentationNode
 
+REQUESTS = QoSProfile(depth=1000)  # of the usual ten every further one would be lost without a word, its client waits for ever
 _ANSWERED = {StatusCode.OK, StatusCode.NOT_FOUND, StatusCode.NO_DEPTH, StatusCode.NO_TRANSFORM}
 _FEEDBACK = FindGraspTargets.Feedback
 _STAGES = {  # of the pipeline -> of the action
@@ -41,9 +44,10 @@ class Asking:
         self._node = node
         self._goals: dict[bytes, Request] = {}  # by id, until they are answered
         group = ReentrantCallbackGroup()
-        node.create_service(Segment, "~/segment", self._on_segment, callback_group=group)
+        node.create_service(Segment, "~/segment", self._on_segment, callback_group=group, qos_profile=REQUESTS)
         self._action = ActionServer(
             node, FindGraspTargets, "~/find_grasp_targets", self._on_goal, callback_group=group, cancel_callback=self._on_cancel,
+            goal_service_qos_profile=REQUESTS, cancel_service_qos_profile=REQUESTS, result_service_qos_profile=REQUESTS,
             result_timeout=60,
         )
 
@@ -59,7 +63,7 @@ class Asking:
     async def _on_goal(self, goal: ServerGoalHandle) -> FindGraspTargets.Result:
         """The newest goal of a camera is the one that counts: it ends an older one."""
         name = bytes(goal.goal_id.uuid)
-        request, answer = self._request(goal.request, partial(self._tell_stage, goal, self._node.get_clock().now()))
+        request, answer = self._request(goal.request, partial(self._tell_stage, goal, time.monotonic()))
         for older in [other for other in self._goals.values() if other.camera == request.camera]:
             self._end(older, "preempted by a newer goal for the same camera")
         self._goals[name] = request
@@ -90,9 +94,10 @@ class Asking:
         if self._node.worker is not None:
             self._node.worker.end(request, Status(StatusCode.CANCELLED, reason))
 
-    def _tell_stage(self, goal: ServerGoalHandle, started: Time, stage: str) -> None:
+    def _tell_stage(self, goal: ServerGoalHandle, started_s: float, stage: str) -> None:
+        """Of real time: a clock that is set back must not make it negative."""
         if stage in _STAGES:
-            elapsed = (self._node.get_clock().now() - started).to_msg()
+            elapsed = Duration(seconds=time.monotonic() - started_s).to_msg()
             goal.publish_feedback(FindGraspTargets.Feedback(stage=_STAGES[stage], elapsed=elapsed))
 
     def _request(

@@ -16,12 +16,13 @@ from sensor_msgs.msg import CameraInfo
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage
-from qwen_seg_ros.geometry.sensor_messages import camera_of, stamp_ns_of
+from qwen_seg_ros.geometry.sensor_messages import stamp_ns_of
 from qwen_seg_ros.ros.inputs import of_camera
-from qwen_seg_ros.ros.messages_in import Picture, rgb_from_image
+from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, rgb_from_image
 from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner
+_KEPT_INFOS = 32  # frames whose calibration is kept
 _JUMP_NS = 1_000_000_000  # a stamp this much older than the newest one means that time was reset
 
 
@@ -67,7 +68,7 @@ class View:
 
     def frame(self, depth_m: DepthImage | None, rectified: bool) -> Frame:
         """Decode, with depth of the colour image. Raises InvalidInputError where image, sizes or calibration cannot be used."""
-        camera = camera_of(self.info, rectified) if self.info is not None else None
+        camera = camera_from_info(self.info, rectified) if self.info is not None else None
         rgb = rgb_from_image(self.image)
         if depth_m is not None and depth_m.shape != rgb.shape[:2]:
             raise InvalidInputError(
@@ -82,12 +83,25 @@ def same_frame(image: Picture, depth: Picture) -> bool:
     return depth.header.frame_id.lstrip("/") in ("", image.header.frame_id.lstrip("/"))
 
 
+def _newness(entry: tuple[float, Picture]) -> tuple[int, float]:
+    """Of images with one stamp the last to arrive is the newest: some cameras do not stamp."""
+    return stamp_ns_of(entry[1].header.stamp), entry[0]
+
+
+def _keep(infos: dict[str, CameraInfo], msg: CameraInfo) -> None:
+    """The newest calibration of each frame; of more frames than there can be those heard of last."""
+    infos.pop(msg.header.frame_id, None)
+    infos[msg.header.frame_id] = msg
+    if len(infos) > _KEPT_INFOS:
+        del infos[next(iter(infos))]
+
+
 @dataclass
 class _Stream:
     """Messages of one topic that still wait for a partner, with their arrival times."""
 
     messages: deque[tuple[float, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    newest_ns: int = -1
+    newest_ns: int | None = None
     began_s: float = float("inf")  # arrival of the first message
 
     def put(self, msg: Any) -> None:
@@ -97,7 +111,7 @@ class _Stream:
 
     def clear(self) -> None:
         self.messages.clear()
-        self.newest_ns, self.began_s = -1, float("inf")
+        self.newest_ns, self.began_s = None, float("inf")
 
 
 class FrameSource:
@@ -136,13 +150,13 @@ class FrameSource:
     def on_info(self, msg: CameraInfo) -> None:
         with self._lock:
             self.counters.infos += 1
-            self._infos[msg.header.frame_id] = msg
+            _keep(self._infos, msg)
         self.on_news()
 
     def on_depth_info(self, msg: CameraInfo) -> None:
         with self._lock:
             self.counters.depth_infos += 1
-            self._depth_infos[msg.header.frame_id] = msg
+            _keep(self._depth_infos, msg)
         self.on_news()
 
     def clear(self) -> None:
@@ -199,7 +213,7 @@ class FrameSource:
             return self._age(self._colour.messages[-1][0]) if self._colour.messages else None
 
     def _store(self, stream: _Stream, msg: Picture) -> None:
-        if stamp_ns_of(msg.header.stamp) < stream.newest_ns - _JUMP_NS:
+        if stream.newest_ns is not None and stamp_ns_of(msg.header.stamp) < stream.newest_ns - _JUMP_NS:
             self.counters.time_jumps += 1
             self._forget_images()
         stream.put(msg)
@@ -213,7 +227,7 @@ class FrameSource:
     def _match(self) -> None:
         """Pair the newest colour image that has a depth image within the tolerance, and note since when images go without."""
         waiting_since = None
-        for arrived, image in sorted(self._colour.messages, key=lambda entry: -stamp_ns_of(entry[1].header.stamp)):
+        for arrived, image in sorted(self._colour.messages, key=_newness, reverse=True):
             depth, gap_s = self._nearest_depth(image)
             if depth is not None and gap_s <= self._settings().sync_tolerance_s:
                 self._set_pair(arrived, image, depth)
@@ -231,7 +245,7 @@ class FrameSource:
 
     def _nearest_depth(self, image: Picture) -> tuple[Picture | None, float]:
         stamp = stamp_ns_of(image.header.stamp)
-        gaps = [(abs(stamp_ns_of(depth.header.stamp) - stamp) * 1e-9, depth) for _, depth in self._depth.messages]
+        gaps = [(abs(stamp_ns_of(depth.header.stamp) - stamp) * 1e-9, depth) for _, depth in reversed(self._depth.messages)]
         gap_s, depth = min(gaps, key=lambda entry: entry[0], default=(float("inf"), None))
         return depth, gap_s
 

@@ -25,13 +25,15 @@ from qwen_seg_ros.msg import (
 )
 from qwen_seg_ros.segmentation.result import Instance, SegmentationResult
 
+_LAST_NS = (1 << 31) * 1_000_000_000 - 1
 _CLOUD_XYZRGB = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
 _CLOUD_XYZRGB_ID = np.dtype([*_CLOUD_XYZRGB.descr, ("object_id", "<u4")])
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
+    """A time that builtin_interfaces/Time cannot hold becomes the nearest one that it can."""
     message = Header(frame_id=frame_id)
-    message.stamp.sec, message.stamp.nanosec = divmod(int(stamp_ns), 1_000_000_000)
+    message.stamp.sec, message.stamp.nanosec = divmod(min(int(stamp_ns), _LAST_NS), 1_000_000_000)
     return message
 
 

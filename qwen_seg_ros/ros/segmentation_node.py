@@ -7,6 +7,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -48,7 +49,7 @@ class SegmentationNode(LifecycleNode):
         self._asking = Asking(self)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._report)
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))  # /clock may stand still
 
     def _camera(self, name: str) -> Camera:
         settings = partial(self.parameters.of, name)
