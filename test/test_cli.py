@@ -1,6 +1,8 @@
 """The command line on files: results, exit codes and what it says about bad input. Answers are stored ones: no network."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,6 +51,18 @@ def test_help_lists_every_command_and_teaches() -> None:
     for name in COMMANDS[:5]:
         shown = CliRunner().invoke(app, [name, "--help"])
         assert shown.exit_code == 0 and f"qwen-seg {name}" in shown.output  # an example to copy
+
+
+def test_a_picture_without_depth_does_not_wait_for_open3d(files: Path) -> None:
+    """Nor does the list of commands for anything heavy: both libraries take a second or more to load."""
+    given = ["segment", str(files / "image.png"), "the box", "--checkpoint", str(files), "--set", "segmentation.segmenter=replay"]
+    code = (
+        "import sys; from typer.testing import CliRunner; from qwen_seg_ros.cli.main import app\n"
+        f"for given in (['--help'], {given!r}):\n"
+        "    print(CliRunner().invoke(app, given).exit_code, sorted({'open3d', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["0 []", "0 []"]
 
 
 def test_segment_needs_only_a_picture(files: Path, tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
-"""Unorganised point clouds: voxel grids and clusters."""
+"""Unorganised point clouds: voxel grids and clusters. Open3D takes a second to load, so only the first clusters do it."""
+
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import numpy as np
-import open3d as o3d
 from numpy.typing import NDArray
 
 from qwen_seg_ros.geometry.arrays import Points
+
+if TYPE_CHECKING:
+    from open3d.geometry import PointCloud
 
 
 def voxel_numbers(points: NDArray, voxel_m: float) -> NDArray[np.int64]:
@@ -32,8 +37,17 @@ def voxel_down(points: NDArray, voxel_m: float) -> Points:
     return voxel_mean(points, voxel_numbers(points, voxel_m)) if len(points) else np.zeros((0, 3), np.float32)
 
 
-def as_open3d(points: NDArray) -> o3d.geometry.PointCloud:
+def as_open3d(points: NDArray) -> "PointCloud":
+    import open3d as o3d
+
     return o3d.geometry.PointCloud(o3d.utility.Vector3dVector(np.asarray(points, np.float64)))
+
+
+def load_open3d() -> Thread:
+    """Begin to load what `clusters` needs, beside other work; the thread ends when it is there. For who cannot wait later."""
+    loading = Thread(target=as_open3d, args=(np.zeros((0, 3)),), name="load Open3D")
+    loading.start()
+    return loading
 
 
 def clusters(points: NDArray, radius_m: float, min_points: int) -> NDArray[np.int64]:

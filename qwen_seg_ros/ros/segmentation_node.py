@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
+from qwen_seg_ros.geometry.cloud import load_open3d
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.ros.asking import Asking
 from qwen_seg_ros.ros.camera import Camera
@@ -93,6 +94,7 @@ class SegmentationNode(LifecycleNode):
         if self.parameters.problems:
             raise ValueError("; ".join(self.parameters.problems.values()))
         self._pipeline = Pipeline(self.parameters.pipeline)
+        load_open3d()  # while the first images arrive, not while the first instruction waits
         self._results = {name: ResultPublishers(self, name) for name in self.cameras}
         self.listen_to_transforms()
 
