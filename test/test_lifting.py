@@ -95,6 +95,27 @@ def test_boxes_stand_on_the_table_with_z_up() -> None:
         assert cloud.box.size_m[0] >= cloud.box.size_m[1]
 
 
+def test_a_table_that_depth_does_not_show_can_be_told() -> None:
+    """A glossy table without depth: the object still reaches down to it, in any base frame and at any height."""
+    frame, masks, truths = synthetic_scene(2, [Shape("box", (0.08, 0.06, 0.1))])
+    assert frame.depth_m is not None and frame.base_from_camera is not None
+    raised = np.eye(4)
+    raised[2, 3] = 0.7
+    bare = np.where(masks[0], frame.depth_m, np.nan).astype(np.float32)
+    glossy = replace(frame, depth_m=bare, base_from_camera=raised @ frame.base_from_camera)
+    told = LiftSettings(table_from="target_frame", table_height_m=0.7)
+    lifted = lift(glossy, segmented(masks), told).moved(raised @ frame.base_from_camera)
+    assert lifted.scene.support is not None and lifted.scene.support.normal == pytest.approx([0, 0, 1], abs=1e-6)
+    assert lifted.scene.support.offset_m == pytest.approx(-0.7)
+    bottom = lifted.objects[0].box.pose[2, 3] - lifted.objects[0].box.size_m[2] / 2
+    assert bottom == pytest.approx(0.7, abs=0.003)
+    assert lifted.objects[0].box.size_m[2] == pytest.approx(truths[0].size_m[2], abs=0.004)
+    searched = lift(glossy, segmented(masks)).moved(raised @ frame.base_from_camera).scene.support
+    assert searched is None or abs(-searched.offset_m - 0.7) > 0.05  # the top of the box
+    without_pose = replace(frame, base_from_camera=None)
+    assert lift(without_pose, segmented(masks), told).scene.support is not None  # searched, for want of a pose
+
+
 def test_an_object_on_another_is_not_stretched_to_the_table() -> None:
     lower = Shape("box", (0.14, 0.14, 0.10))
     upper = Shape("can", (0.06, 0.06, 0.08), base_z_m=0.10)

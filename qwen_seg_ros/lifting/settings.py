@@ -18,6 +18,15 @@ class LiftSettings:
     flying_jump_share: float = setting(0.02, "the same as a share of the depth; the larger of the two holds", 0.001, 0.1)
     min_depth_coverage: float = setting(0.3, "share of a mask's pixels that must have depth", 0.0, 1.0)
     min_points: int = setting(20, "pixels with depth that an object needs after cleaning", 3, 10000)
+    table_from: str = setting(
+        "depth",
+        "where the table is: depth = a plane found around the objects in every frame; target_frame = the plane "
+        "z = table_height_m of the target frame, known from TF, where the table is hidden or glossy",
+        choices=("depth", "target_frame"),
+    )
+    table_height_m: float = setting(
+        0.0, "height of the table in the target frame, for table_from: target_frame, metres", -5.0, 5.0
+    )
     table_tolerance_m: float = setting(
         0.008, "distance within which points count as the table while it is searched, metres", 0.001, 0.05
     )

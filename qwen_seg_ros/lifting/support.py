@@ -17,14 +17,22 @@ NEAR_M = 0.2  # ... and this far in front of and behind them, so that floor and 
 def find_support(frame: Frame, masks: list[CroppedMask], settings: LiftSettings) -> Plane | None:
     """The table around the masks in the optical frame, or None when depth shows no plane there.
 
-    With `base_from_camera` only planes within 20 degrees of level are considered.
+    With `base_from_camera` only planes within 20 degrees of level are considered, and with `table_from: target_frame` none is
+    searched: the table is known.
     """
+    if settings.table_from == "target_frame" and frame.base_from_camera is not None:
+        return level_plane(frame.base_from_camera, settings.table_height_m)
     if frame.camera is None or frame.depth_m is None:
         return None
     rows, cols = _pixels_near(frame, frame.depth_m, masks)
     points = frame.camera.deproject(np.stack([cols, rows], axis=1), frame.depth_m[rows, cols])
     up = None if frame.base_from_camera is None else frame.base_from_camera[2, :3]
     return fit_support(points, np.zeros(3), settings.table_tolerance_m, up)
+
+
+def level_plane(base_from_camera: Matrix4, height_m: float) -> Plane:
+    """The plane z = height_m of the base frame, in the optical frame."""
+    return Plane(base_from_camera[2, :3].copy(), float(base_from_camera[2, 3]) - height_m)
 
 
 def up_direction(frame: Frame, support: Plane | None) -> Vector3:
