@@ -20,11 +20,22 @@ def diagnostic_array(node: Node, state: str, cameras: Iterable[Camera], worker: 
 def _status(node: Node, state: str, camera: Camera, worker: Worker | None) -> DiagnosticStatus:
     """name: `segmentation_node: segmentation` for the only camera, `segmentation_node: front` for one of several."""
     station = worker.stations[camera.name] if worker is not None else None
-    level, message = _verdict(state, camera, station)
+    level, message = _verdict_on_worker(worker) or _verdict(state, camera, station)
     name = f"{node.get_fully_qualified_name().lstrip('/')}: {camera.name or 'segmentation'}"
     status = DiagnosticStatus(level=level, name=name, message=message)
     status.values = [KeyValue(key=key, value=str(value)) for key, value in _values(camera, station, worker).items()]
     return status
+
+
+def _verdict_on_worker(worker: Worker | None) -> tuple[bytes, str] | None:
+    """None = it works, as far as it is concerned."""
+    if worker is None:
+        return None
+    if trouble := worker.trouble():
+        return DiagnosticStatus.ERROR, trouble
+    if worker.restarts:
+        return DiagnosticStatus.WARN, f"running; the worker ended {worker.restarts} times, last by {worker.ended_by}"
+    return None
 
 
 def _verdict(state: str, camera: Camera, station: Station | None) -> tuple[bytes, str]:
@@ -49,6 +60,7 @@ def _values(camera: Camera, station: Station | None, worker: Worker | None) -> d
     values: dict[str, object] = dict(vars(camera.frames.counters))
     if worker is not None and station is not None:
         values |= {"waiting": len(station.queue), "enabled": worker.enabled, "depth": station.depth_how}
+        values |= {"worker restarts": worker.restarts}
         values |= {f"answered {code.name}": count for code, count in station.answered.items() if count}
         values |= {f"last {stage} ms": f"{spent:.0f}" for stage, spent in station.last_ms.items()}
     return values

@@ -53,6 +53,9 @@ class NodeSettings:
     frame_timeout_s: float = setting(2.0, "How long an instruction waits for a frame", 0.0, 60.0)
     max_frame_age_s: float = setting(5.0, "Images that arrived longer ago are not answered on; 0 = any age", 0.0, 86400.0)
     deadline_s: float = setting(30.0, "Longest time from instruction to answer; 0 = no limit", 0.0, 3600.0)
+    stuck_after_s: float = setting(
+        30.0, "Seconds beyond deadline_s after which a worker that does not come back is reported, and answered for; 0 = never",
+        0.0, 3600.0)
     queue_size: int = setting(4, "Instructions that may wait at one camera; further ones are answered BUSY", 1, 100)
     image_transport: str = setting(
         "raw", "raw: sensor_msgs/Image on `image`; compressed: sensor_msgs/CompressedImage, jpeg or png, on `image/compressed`. "

@@ -53,7 +53,7 @@ class Request:
     given_up: Status | None = None
     received: float = field(default_factory=time.monotonic)
     began_s: float | None = None
-    stage: tuple[str, float] = ("waiting", 0.0)
+    stage: tuple[str, float] = field(default_factory=lambda: ("waiting", time.monotonic()))
     _claimed: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def once_more(self) -> "Request":

@@ -44,6 +44,7 @@ class SegmentationNode(LifecycleNode):
         self._pipeline: Pipeline | None = None
         self._results: dict[str, ResultPublishers] = {}  # by camera
         self.worker: Worker | None = None
+        self._stuck: Worker | None = None  # one that did not end when the node was deactivated
         self._transforms: TransformSource | None = None
         self._inputs: list[Any] = []
         self.cameras = {name: self._camera(name) for name in self.parameters.node_settings.cameras or ("",)}
@@ -100,6 +101,10 @@ class SegmentationNode(LifecycleNode):
 
     def _activate(self) -> None:
         assert self._pipeline is not None
+        if self._stuck is not None and self._stuck.alive():
+            reason = self._stuck.trouble() or "it is still busy with its last instruction"
+            raise RuntimeError(f"the worker of the last activation has not ended: {reason}; activate again when it has")
+        self._stuck = None
         self.worker = Worker(
             self._pipeline, self.parameters, self.cameras.values(), self._transform_source, self.deliver, self.now_ns,
             self.get_logger(),
@@ -132,6 +137,7 @@ class SegmentationNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._inputs.clear()
         if self.worker is not None and not self.worker.stop():
+            self._stuck = self.worker
             self.get_logger().warning("the worker is still busy with the last instruction; its answer will be dropped")
         self.worker = None
         for camera in self.cameras.values():
@@ -197,6 +203,8 @@ class SegmentationNode(LifecycleNode):
 
     def _report(self) -> None:
         self.listen_to_transforms()
+        if self.worker is not None:
+            self.worker.watch()
         state = self._state_machine.current_state[1]
         self._diagnostics.publish(diagnostic_array(self, state, self.cameras.values(), self.worker))
 

@@ -5,6 +5,7 @@ waits for another's images, and none starves. Nothing that arrives from outside 
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from qwen_seg_ros.pipeline import Pipeline
@@ -33,18 +34,26 @@ class Worker:
         self._parameters, self._deliver, self._log = parameters, deliver, log
         self._stopping, self._news = threading.Event(), threading.Event()
         self._answering = Answering(pipeline, parameters, transforms, now_ns, self._stopping.is_set, log)
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self.restarts, self.ended_by = 0, ""  # of the thread, and what ended the last one
+        self._at: Request | None = None  # what the thread is working on
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
         for station in self._line:
             station.camera.frames.on_news = self._news.set
         self._thread.start()
 
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self, timeout_s: float = 10.0) -> bool:
         """Refuse what waits, cancel what runs; False when the thread did not end in time."""
         self._stopping.set()
         self._news.set()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self.trouble():
             self._thread.join(timeout_s)
         for request in self._unanswered():
             self.end(request, Status(StatusCode.BUSY, "the node was deactivated before this instruction's turn"))
@@ -55,6 +64,8 @@ class Worker:
         limit = self._parameters.node_settings.queue_size
         if self._stopping.is_set() or not self.enabled:
             reason = "the node is switched off; call ~/enable with data: true"
+        elif trouble := self.trouble():
+            reason = trouble
         elif self._station(request).queue.put(request, limit):
             self._news.set()
             return
@@ -68,11 +79,54 @@ class Worker:
         self._station(request).queue.remove(request)
         self._finish(request, self._answering.refusal(request, status))
 
+    def trouble(self) -> str:
+        """Where the thread hangs and since when; "" = it does not."""
+        request = self._hanging()
+        if request is None:
+            return ""
+        stage, since_s = request.stage
+        what = f"the worker has been in the stage {stage!r} for {time.monotonic() - since_s:.0f} s and does not come back"
+        why = f"a driver or a device hangs, or deadline_s = {request.deadline_s:g} s is too short for it"
+        return f"{what}: {why}; restart the node if it stays so"
+
+    def watch(self) -> None:
+        """From the executor's thread, about once a second: answers for a thread that hangs, and replaces one that ended."""
+        if self._stopping.is_set():
+            return
+        request, trouble = self._hanging(), self.trouble()
+        if not self._thread.is_alive():
+            self._replace_thread()
+        elif request is not None and trouble:
+            self.end(request, Status(StatusCode.DEADLINE, trouble))
+            for other in self._unanswered():
+                self.end(other, Status(StatusCode.BUSY, trouble))
+
+    def _hanging(self) -> Request | None:
+        """The request on which the thread has been far beyond its deadline."""
+        request, after_s = self._at, self._parameters.node_settings.stuck_after_s
+        if request is None or not after_s or not request.deadline_s or request.age_s() < request.deadline_s + after_s:
+            return None
+        return request
+
+    def _replace_thread(self) -> None:
+        """What it was working on is not tried again: it may have been what ended it."""
+        self.restarts += 1
+        reason = f"the worker ended ({self.ended_by}) and was started again"
+        self._log.error(reason)
+        request, self._at = self._at, None
+        self._thread = self._new_thread()
+        self._thread.start()
+        if request is not None:
+            self.end(request, Status(StatusCode.INTERNAL_ERROR, f"{reason}; its log has more"))
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._news.clear()
-            if not self._serve_next():
-                self._news.wait(_POLL_S)
+        try:
+            while not self._stopping.is_set():
+                self._news.clear()
+                if not self._serve_next():
+                    self._news.wait(_POLL_S)
+        except BaseException as error:  # SystemExit of a library, for example: `watch` tells and mends it
+            self.ended_by = f"{type(error).__name__}: {error}"
 
     def _serve_next(self) -> bool:
         """False when no camera has anything to do."""
@@ -88,25 +142,31 @@ class Worker:
         request = station.turn()
         if request is None:
             return self.enabled and station.follows() and self._follow(station)
+        self._at = request
         answer = self._answering.on_newest(station, request)
-        if answer is None:
-            return False
-        station.current = None
-        self._finish(request, answer)
-        return True
+        if answer is not None:
+            station.current = None
+            request.enter("publish")
+            self._finish(request, answer)
+        self._at = None
+        return answer is not None
 
     def _follow(self, station: Station) -> bool:
         """Continuous mode: one answer for a frame that was not answered on yet."""
         view, standing = station.camera.frames.take(new=True), station.standing
         if view is None or standing is None:
             return False
-        request = standing.once_more()
-        self._finish(request, self._answering.on_view(station, request, view))
+        self._at = request = standing.once_more()
+        answer = self._answering.on_view(station, request, view)
+        request.enter("publish")
+        self._finish(request, answer)
+        self._at = None
         return True
 
     def _finish(self, request: Request, answer: Answer) -> None:
         """What continuous mode repeats is logged only when it changes; an answer that comes second is dropped."""
         if not request.claim():
+            self._log.debug(f"{printable(request.instruction, 80)!r} was answered already; dropped: {answer.code.name}")
             return
         station = self._station(request)
         station.answered[answer.code] += 1
