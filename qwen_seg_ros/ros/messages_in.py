@@ -63,7 +63,8 @@ def camera_from_info(msg: CameraInfo, rectified: bool, topic: str = "camera_info
     """
     camera = camera_of(msg, rectified, topic)
     size, focal, centre = np.array([[camera.width, camera.height], [camera.fx, camera.fy], [camera.cx, camera.cy]])
-    edges = np.stack([-centre, size - centre]) / focal  # tangents of the angles off the axis
+    with np.errstate(over="ignore"):
+        edges = np.stack([-centre, size - centre]) / focal  # tangents of the angles off the axis
     if np.abs(edges).max() > _WIDEST or (size / focal).min() < _NARROWEST:
         raise InvalidInputError(
             f"{topic} describes no lens: fx={camera.fx:g} fy={camera.fy:g} cx={camera.cx:g} cy={camera.cy:g} for a "
