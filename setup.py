@@ -12,7 +12,7 @@ EXTRAS = {
     "eval": ["pyarrow>=16", "pycocotools>=2.0.8", "matplotlib>=3.8"],
     "scale": ["ray[data]>=2.40", "pyarrow>=16"],
     "bags": ["rosbags>=0.10"],
-    "viz": ["rerun-sdk>=0.22"],
+    "viz": ["rerun-sdk>=0.23", "rosbags>=0.10"],
     "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.14", "rosbags>=0.10", "pyarrow>=16"],
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,8 +39,10 @@ def replay(
     out: Annotated[Path, typer.Option(help="Folder of the answers; an interrupted run goes on there.")] = Path("out/replay"),
     grasps: Annotated[bool, typer.Option(help="Plan grasps.")] = True,
     report: Annotated[bool, typer.Option("--report", help="Write report.html into --out: pictures, a timeline, 3-D.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Write replay.rrd into --out, for the rerun viewer.")] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Answer nothing: make report.html again of what is in --out.")
+        bool,
+        typer.Option("--report-only", help="Answer nothing: report.html (with --rerun: replay.rrd) of what is in --out."),
     ] = False,
     image: Annotated[str, _option("Colour topic, where finding it by type is not enough.", TOPICS)] = "",
     depth: Annotated[str, _option("Depth topic.", TOPICS)] = "",
@@ -80,6 +83,8 @@ def replay(
 
     Exit codes: 0 = answered (and as expected), 1 = not as expected, 2 = the request cannot be carried out.
     """
+    if rerun:
+        _must_have_rerun()
     with _needs_rosbags():
         from qwen_seg_ros.offline.bags.discovery import Asked
         from qwen_seg_ros.offline.bags.replay.comparison import Tolerances, compare
@@ -99,8 +104,10 @@ def replay(
         )
         _print_topics(topics_of(bag, question.asked))
         _print_summary(out, _answer(bag, question, pipeline_from(checkpoint, settings, values), out))
-    if report or report_only:
+    if report or (report_only and not rerun):
         _report(bag, out)
+    if rerun:
+        _rerun_file(bag, out)
     if expect is not None:
         raise typer.Exit(_print_comparison(compare(expect, out / RESULTS, tolerances)))
 
@@ -135,12 +142,28 @@ def _must_ask_nothing(instruction: list[str] | None, instructions: Path | None) 
         raise typer.BadParameter("--report-only asks nothing: leave the instructions away, or say --report")
 
 
+def _must_have_rerun() -> None:
+    """Before minutes are spent on answers."""
+    if find_spec("rerun") is None:
+        raise MissingExtraError("a file for the rerun viewer needs: pip install 'qwen-seg-ros[viz]'")
+
+
 def _report(bag: Path, out: Path) -> None:
     from qwen_seg_ros.offline.bags.replay.report.writing import write_report
 
-    file = write_report(bag, out)
+    _print_written(write_report(bag, out), "open it in a browser")
+
+
+def _rerun_file(bag: Path, out: Path) -> None:
+    from qwen_seg_ros.offline.bags.replay.rerun_file import write_rerun_file
+
+    file = write_rerun_file(bag, out)
+    _print_written(file, f"open it with: rerun {file}")
+
+
+def _print_written(file: Path, what_next: str) -> None:
     size_mb = file.stat().st_size / 1e6
-    output.console.print(f"wrote {file} ({size_mb:.1f} MB); open it in a browser", highlight=False, soft_wrap=True, markup=False)
+    output.console.print(f"wrote {file} ({size_mb:.1f} MB); {what_next}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _answer(bag: Path, question: "Question", pipeline: Pipeline, out: Path) -> "Summary":

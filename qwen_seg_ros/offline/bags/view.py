@@ -53,7 +53,7 @@ class View:
         return Look(Frame(rgb, depth_m, camera, pose, self.frame_id, self.stamp_ns), note, problem)
 
     def _base_from_camera(self) -> tuple[Matrix4 | None, str]:
-        """And why results cannot be in the frame that was asked for; "" = they can, or none was asked for."""
+        """The pose, and why results cannot be in the frame that was asked for; "" = they can, or none was asked for."""
         asked = self.selection.target_frame
         target = asked or BASE_FRAME
         if target == self.frame_id:

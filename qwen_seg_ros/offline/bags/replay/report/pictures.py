@@ -86,7 +86,7 @@ def scene_of(frame: Frame, found: Found, camera_from_answer: Matrix4, in_camera:
     points, colors, ids, grains_m = _points(frame, found, shown_from_camera, middle, reach)
     lines = [[number, False, _ends(of, BOX_EDGES, middle)] for number, of in corners.items()]
     for plan in found.plans:
-        lines += [[plan.object_id, True, _ends(_hand(g, shown_from_answer), HAND_EDGES, middle)] for g in plan.grasps[:1]]
+        lines += [[plan.object_id, True, _ends(hand_corners(g, shown_from_answer), HAND_EDGES, middle)] for g in plan.grasps[:1]]
     whole = np.rint(points / UNIT_M).astype("<i2")
     eye = (shown_from_camera[:3, 3] - middle).round(4).tolist()
     arrays = {"points": _text(whole), "colors": _text(colors), "ids": _text(ids)}
@@ -129,7 +129,7 @@ def _grain(pixels_m: NDArray, step: int) -> float:
     return round(float(np.median(pixels_m)) * step, 5) if len(pixels_m) else 0.0
 
 
-def _hand(grasp: Grasp, shown_from_answer: Matrix4) -> NDArray[np.float32]:
+def hand_corners(grasp: Grasp, shown_from_answer: Matrix4) -> NDArray[np.float32]:
     """(6, 3): both ends of the stem, both finger roots, both finger tips."""
     half, root = max(grasp.width_m, 0.01) / 2, -FINGER_M
     ends = [(0, 0, root - STEM_M), (0, 0, root), (0, -half, root), (0, half, root), (0, -half, 0), (0, half, 0)]

@@ -1,21 +1,16 @@
 """A recording and the folder of its replay -> report.html in that folder."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.offline.bags.discovery import find_topics
-from qwen_seg_ros.offline.bags.opening import open_bag
 from qwen_seg_ros.offline.bags.replay.output import RESULTS
+from qwen_seg_ros.offline.bags.replay.report.answered import pictured_answers
 from qwen_seg_ros.offline.bags.replay.report.page import Entry, page
 from qwen_seg_ros.offline.bags.replay.report.pictures import camera_from_answer, found_in, overlay_jpeg, scene_of
 from qwen_seg_ros.offline.bags.replay.report.reading import Folder, read_folder
 from qwen_seg_ros.offline.bags.view import View
-from qwen_seg_ros.offline.bags.views import Views
 
 REPORT = "report.html"
 SCENES = 6  # answers with a view in 3-D: the first pictured ones that have objects
@@ -38,10 +33,7 @@ def write_report(bag: Path, out: Path) -> Path:
         InvalidInputError: `out` holds no replay or a damaged one, or `bag` is another recording than was answered.
     """
     folder = read_folder(out)
-    with open_bag(bag) as reader:
-        _must_be_answered(reader, bag, folder)
-        views = Views(reader, find_topics(reader, folder.asked()), folder.selection())
-        shown = _shown(views, folder)
+    shown = _shown(bag, folder)
     entries = [Entry(place, line, *_parts(shown.get(place))) for place, line in folder.lines()]
     try:
         text = page(bag.resolve().name, folder, entries)
@@ -56,33 +48,15 @@ def _parts(shown: _Shown | None) -> tuple[bytes, dict[str, Any] | None]:
     return (shown.jpeg, shown.scene) if shown else (b"", None)
 
 
-def _must_be_answered(reader: AnyReader, bag: Path, folder: Folder) -> None:
-    if [reader.message_count, reader.start_time, reader.end_time] != folder.run.get("bag"):
-        raise InvalidInputError(f"{folder.path} has answers to another recording than {bag}; name the one that was answered")
-
-
-def _shown(views: Views, folder: Folder) -> dict[int, _Shown]:
+def _shown(bag: Path, folder: Folder) -> dict[int, _Shown]:
     """By place of the answer. A frame that cannot be read has no picture: its answer says why."""
     shown: dict[int, _Shown] = {}
-    for view, place, line in _pictured(views, folder):
+    for view, place, line in pictured_answers(bag, folder):
         scenes = sum(item.scene is not None for item in shown.values())
         found = _answer_shown(view, line, scenes < SCENES, f"{folder.path / RESULTS}, line {place + 1}")
         if found:
             shown[place] = found
     return shown
-
-
-def _pictured(views: Views, folder: Folder) -> Iterator[tuple[View, int, dict[str, Any]]]:
-    """Views with the places and lines of their pictured answers; both are in the order of the recording."""
-    wanted = set(folder.pictured)
-    answers = ((place, line) for place, line in folder.lines() if place in wanted)
-    place, line = next(answers, (-1, None))
-    for view in views:
-        while line is not None and line["stamp_ns"] == view.stamp_ns:
-            yield view, place, line
-            place, line = next(answers, (-1, None))
-        if line is None:
-            return
 
 
 def _answer_shown(view: View, line: dict[str, Any], with_scene: bool, where: str) -> _Shown | None:
