@@ -15,7 +15,7 @@ from qwen_seg_ros.errors import SettingsError
 ROOT = Path(__file__).resolve().parents[1]
 CAMERAS = sorted((ROOT / "config" / "cameras").glob("*.yaml"))
 SEGMENTATION, REPLAY = (ROOT / "launch" / f"{name}.launch.py" for name in ("segmentation", "replay"))
-DISTROS = ["humble", "jazzy", "kilted"]
+DISTROS = ["humble", "jazzy", "kilted", "lyrical"]
 LAUNCH_ABSENT = "launch and launch_ros are not on PyPI: runs in a ROS 2 workspace only"
 
 
@@ -262,6 +262,16 @@ def test_the_image_installs_what_the_library_requires() -> None:
     lines = (ROOT / "docker" / "requirements.txt").read_text().splitlines()
     installed = {name(line) for line in lines if line and not line.startswith("#")}
     assert {name(requirement) for requirement in required} == installed
+
+
+@pytest.mark.parametrize(("python", "numpy"), [("3.10", "1.26.4"), ("3.12", "1.26.4"), ("3.14", "2.3.4")])
+def test_numpy_of_the_image_is_that_of_the_distribution_s_cv_bridge(python: str, numpy: str) -> None:
+    requirements = pytest.importorskip("packaging.requirements", reason="comes with torch")
+    lines = (ROOT / "docker" / "requirements.txt").read_text().splitlines()
+    read = [requirements.Requirement(line) for line in lines if line and not line.startswith("#")]
+    used = [entry for entry in read if entry.marker is None or entry.marker.evaluate({"python_version": python})]
+    assert len({entry.name for entry in used}) == len(used) == len({entry.name for entry in read})
+    assert [entry.name for entry in used if entry.name == "numpy" and entry.specifier.contains(numpy)]
 
 
 def test_the_image_runs_without_privileges_and_downloads() -> None:
