@@ -23,9 +23,9 @@ DEMO, DOCS = ROOT / "demo", ROOT / "docs"
 SIZE, QUALITY = (480, 360), 82  # of one half of a picture: width, height; of its JPEG
 HEAD = """# Gallery
 
-What the embedded network answers about the recording of the demo, on a CPU: left the picture with masks, boxes and grasps (the best one
-green), right the objects in 3-D as the planner has them, seen from beside the camera. Positions are in the frame of the table: its
-middle, z up. Made by `python tools/draw_gallery.py`, which answers anew; nothing is chosen or touched up.
+What the embedded network answers about the recording of the demo, on a CPU: left the picture with masks, boxes and
+grasps (the best one green), right the objects in 3-D as the planner has them, seen from beside the camera. Positions are in
+the frame of the table: its middle, z up. Made by `python tools/draw_gallery.py`, which answers anew; nothing is touched up.
 """
 TAIL = """
 ## The same answers in the rerun viewer
@@ -35,8 +35,8 @@ TAIL = """
 
 ![The rerun viewer](gallery/rerun.jpg)
 
-More pictures: [best](tabletop_ors_best.jpg) and [worst](tabletop_ors_worst.jpg) answers of the [benchmark](tabletop_ors.md), how objects
-are [followed](tracking.md), and the network [at work](models.md).
+More pictures: [best](tabletop_ors_best.jpg) and [worst](tabletop_ors_worst.jpg) answers of the
+[benchmark](tabletop_ors.md), how objects are [followed](tracking.md), and the network [at work](models.md).
 """
 
 
@@ -95,6 +95,7 @@ def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def main(docs: Path) -> None:
+    """Into the folder `docs`: gallery.md, and gallery/ with its pictures."""
     folder = docs / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
     page = HEAD
