@@ -94,12 +94,12 @@ def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def main(docs: Path) -> None:
+def main(docs: Path, pipeline: Pipeline) -> None:
     """Into the folder `docs`: gallery.md, and gallery/ with its pictures."""
     folder = docs / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
     page = HEAD
-    for number, item in enumerate(answers(Pipeline()), start=1):
+    for number, item in enumerate(answers(pipeline), start=1):
         rgb = picture(item)
         cv2.imwrite(str(folder / f"{number}.jpg"), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         page += section(number, item)
@@ -107,4 +107,4 @@ def main(docs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS, Pipeline())
