@@ -53,6 +53,9 @@ class NodeProcess:
     def interrupt(self) -> None:
         self._process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        self._process.terminate()
+
     def exit_code(self, timeout_s: float = 30) -> int:
         return self._process.wait(timeout_s)
 
