@@ -1,7 +1,10 @@
 """The benchmark of the node's own cost: both ways make the same things, every step is timed, and the stream really runs."""
 
+import subprocess
+import sys
 from collections import defaultdict
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,3 +106,23 @@ def test_the_real_node_answers_on_every_image_that_is_asked_about(case) -> None:
         assert found and all(answer.latency_ms > 0 for answer in found)
         assert all(answer.heard == set(TOPICS) for answer in found)
         assert idle_percent(traffic, pid, 1.0) > 0 and traffic.whole() == []
+
+
+def test_the_command_reports_every_part() -> None:
+    def run(*options: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "benchmarks.node_overhead", *options]
+        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[1])
+
+    done = run("--rounds", "1", "--seconds", "1")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "640x480, 3 objects",
+        "1280x720, 3 objects",
+        "of 4 images answered",
+        "continuous:",
+        "idle at 30 Hz",
+        "a bare rclpy",
+    ):
+        assert part in said
+    assert "--rounds must be 1 or more" in run("--rounds", "0").stderr
