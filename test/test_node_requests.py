@@ -10,14 +10,22 @@ from action_msgs.msg import GoalStatus
 from node_support.bench import Bench, node_with
 from node_support.fixtures import QUICK, Scene
 from node_support.robot import Robot
+from rclpy.parameter import Parameter
 
 from qwen_seg_ros.action import FindGraspTargets
-from qwen_seg_ros.errors import StoppedError
+from qwen_seg_ros.errors import OutOfMemoryError, StoppedError
+from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.msg import Status
 from qwen_seg_ros.pipeline import Pipeline
+from qwen_seg_ros.ros.parameters import NodeSettings, Parameters
 from qwen_seg_ros.ros.requests import Request
+from qwen_seg_ros.segmentation.instruction import Instruction
 from qwen_seg_ros.segmentation.qwen import QwenSegmenter
+from qwen_seg_ros.segmentation.replay import ReplaySegmenter, load_answers
+from qwen_seg_ros.segmentation.result import SegmentationResult
+from qwen_seg_ros.segmentation.segmenter import Stop, never
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
+from qwen_seg_ros.settings import Settings, flatten
 from qwen_seg_ros.srv import Segment
 from qwen_seg_ros.status import Status as Ending
 from qwen_seg_ros.status import StatusCode
@@ -151,3 +159,52 @@ def test_who_waits_in_the_queue_is_ended_without_work(bench: Bench) -> None:
     answers = {id(request): answer.code for request, answer in (bench.next() for _ in range(3))}
     assert answers[id(requests[0])] == StatusCode.CANCELLED and requests[0].began_s is None
     assert answers[id(requests[1])] != StatusCode.CANCELLED and bench.quiet(requests)
+
+
+# --- Memory and settings -----------------------------------------------------------------------------------------------------
+
+
+class Crowded(ReplaySegmenter):
+    """A device that has no room for the second look at an image, the first time."""
+
+    looks, full = 0, True
+
+    def encode(self, frame: Frame) -> tuple[int, int]:
+        self.looks += 1
+        return super().encode(frame)
+
+    def segment(self, encoded: tuple[int, int], instruction: Instruction, stop: Stop = never) -> SegmentationResult:
+        if self.full:
+            self.full = False
+            raise OutOfMemoryError("the device ran out of memory; use a smaller image")
+        return super().segment(encoded, instruction, stop)
+
+
+def test_an_image_for_which_there_was_no_memory_is_not_kept(scene: Scene) -> None:
+    with node_with({"max_frame_age_s": 0.0}) as node:
+        crowded = Crowded(load_answers(scene.answers))
+        bench = Bench(node, scene.shot(), crowded)
+        bench.see()
+        bench.worker.start()
+        codes = []
+        for _ in range(3):
+            bench.ask("the box")
+            codes.append(bench.next()[1].code)
+        assert codes == [StatusCode.OUT_OF_MEMORY, StatusCode.OK, StatusCode.OK] and crowded.looks == 2
+        bench.close()
+
+
+def test_what_is_fixed_while_the_node_runs_is_refused_with_the_reason() -> None:
+    knobs = flatten(NodeSettings()) | flatten(Settings())
+    fixed = {name: knob.value for name, knob in knobs.items() if knob.field.metadata["read_only"]}
+    assert {"cameras", "segmentation.checkpoint", "segmentation.device", "grasping.gripper"} <= set(fixed)
+    with node_with({}) as node:
+        parameters = Parameters(node)
+        for name, value in fixed.items():
+            other = ["front"] if isinstance(value, tuple) else value
+            result = node.set_parameters([Parameter(name, value=other)])[0]
+            assert not result.successful and "read-only" in result.reason and name in result.reason
+        refused = node.set_parameters([Parameter("queue_size", value=1000), Parameter("mode", value="always")])
+        assert not any(result.successful for result in refused)
+        assert "queue_size" in refused[0].reason and "one of on_instruction, continuous" in refused[1].reason
+        assert parameters.node_settings == NodeSettings() and parameters.pipeline == Settings()

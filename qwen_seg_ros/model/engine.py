@@ -92,9 +92,11 @@ class Engine:
         self.stop_ids = {tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 
     @torch.inference_mode()
-    def encode(self, rgb: RgbImage) -> EncodedImage:
-        """uint8 (H, W, 3) -> everything that does not depend on the instruction."""
-        image = self.processor.normalise([self.processor.resize(rgb)]).to(self.device, self.model.dtype)
+    def encode(self, rgb: RgbImage, processor: ImageProcessor | None = None) -> EncodedImage:
+        """uint8 (H, W, 3) -> everything that does not depend on the instruction. processor: another one than the model's own, to
+        look at fewer pixels; boxes and masks stay those of the picture as it was given."""
+        resized = (processor or self.processor).resize(rgb)
+        image = self.processor.normalise([resized]).to(self.device, self.model.dtype)
         patches, grid = self.processor.patches(image)
         top, levels = self.model.encode_image(patches, grid)
         rows, cols = (int(v) // self.processor.merge_size for v in grid[0, 1:])

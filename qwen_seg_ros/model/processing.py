@@ -1,7 +1,7 @@
 """Image <-> patches: Qwen3-VL's resize and patch order, and the exact inverse of the resize for boxes and masks."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -54,6 +54,14 @@ class ImageProcessor:
             scale = math.sqrt(self.min_pixels / (height * width))
             new_h, new_w = (math.ceil(v * scale / unit) * unit for v in (height, width))
         return new_h, new_w
+
+    def halved(self, height: int, width: int) -> "ImageProcessor | None":
+        """One that shows such a picture with at most half of the pixels; None where there is none: for a model of one size, and
+        for a picture that is small already."""
+        rows, cols = self.size_for(height, width)
+        if self.fixed_size is not None or rows * cols // 2 < self.min_pixels:
+            return None
+        return replace(self, max_pixels=rows * cols // 2)
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of a picture with its border: as given, unless its shape is far from that of `fixed_size`."""

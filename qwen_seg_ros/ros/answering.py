@@ -186,12 +186,15 @@ class Answering:
             frame, self._encoded[2], instruction, request.plan_grasps, request.enter, stop, preferences
         )
         station.last_ms = spent_ms | result.stage_ms
+        if result.status.code == StatusCode.OUT_OF_MEMORY:
+            self._encoded = None  # it may be what is in the way
         return result
 
     def _tuned_pipeline(self) -> Pipeline:
         """With the settings of this moment; the model stays loaded."""
         settings = self._parameters.pipeline
-        if self._pipeline.settings is not settings:
+        if self._pipeline.settings != settings:
+            self._encoded = None  # it may look at images in another way
             self._pipeline = Pipeline(settings, self._pipeline.segmenter.with_settings(settings.segmentation))
         return self._pipeline
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.region import Region
 from qwen_seg_ros.model import checkpoint
 from qwen_seg_ros.model.engine import Answer, EncodedImage, Engine
+from qwen_seg_ros.model.processing import ImageProcessor
 from qwen_seg_ros.model.text_masks import text_mask_in_image
 from qwen_seg_ros.segmentation.answer import AnswerEntry, ParsedAnswer, parse_answer
 from qwen_seg_ros.segmentation.box_masks import BoxMask, masks_in_boxes
@@ -41,7 +43,10 @@ HOW_MADE = {  # said of masks that no decoder made
     "colour": "masks made from colour alone, for want of depth: expect rough edges",
     "box": "the box itself stands in for a mask: neither depth nor colour parted the object from what is around it",
 }
+CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # what torch says of it
+OPENCV_NO_MEMORY = -4  # its error code StsNoMem
 LOOKED_CLOSER = "looked only where things stand on the table; look_closer: false looks at the whole picture"
+LESS_MEMORY = "for want of memory the model saw the picture with half of the pixels only, and may have missed small things"
 SMALL_MODEL = 200_000_000  # parameters up to which float32 is quick enough on a CPU
 
 
@@ -49,12 +54,14 @@ SMALL_MODEL = 200_000_000  # parameters up to which float32 is quick enough on a
 class EncodedFrame:
     """A frame as the network remembers it, and the frame itself for masks made from its depth.
 
-    region: the part of the picture that the network saw; its boxes and masks are those of this part.
+    region: the part of the picture that the network saw; its boxes and masks are those of this part. reduced: with half of the
+    pixels, for want of memory.
     """
 
     image: EncodedImage
     frame: Frame
     region: Region
+    reduced: bool = False
 
 
 class QwenSegmenter:
@@ -77,11 +84,36 @@ class QwenSegmenter:
             self.engine = Engine(model.to(self.device, self.dtype), tokenizer, processor)
 
     def encode(self, frame: Frame) -> EncodedFrame:
-        with _memory_guard():
-            region = self._region(frame)
-            return EncodedFrame(self.engine.encode(frame.rgb[region.rows_cols]), frame, region)
+        """Where memory does not suffice, once more with half of the pixels."""
+        region = self._region(frame)
+        try:
+            with _memory_guard():
+                return EncodedFrame(self.engine.encode(frame.rgb[region.rows_cols]), frame, region)
+        except OutOfMemoryError:
+            if self._halved(region) is None:
+                raise
+        return self._encode_with_less(frame, region)  # not in the handler: the error keeps alive what did not fit
 
     def segment(self, encoded: EncodedFrame, instruction: Instruction, stop: Stop = never) -> SegmentationResult:
+        """Where memory does not suffice, once more on half of the pixels."""
+        try:
+            return self._segment(encoded, instruction, stop)
+        except OutOfMemoryError:
+            if encoded.reduced or self._halved(encoded.region) is None:
+                raise
+        return self._segment(self._encode_with_less(encoded.frame, encoded.region), instruction, stop)
+
+    def _halved(self, region: Region) -> ImageProcessor | None:
+        return self.engine.processor.halved(*region.shape)
+
+    def _encode_with_less(self, frame: Frame, region: Region) -> EncodedFrame:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        with _memory_guard():
+            image = self.engine.encode(frame.rgb[region.rows_cols], self._halved(region))
+        return EncodedFrame(image, frame, region, reduced=True)
+
+    def _segment(self, encoded: EncodedFrame, instruction: Instruction, stop: Stop) -> SegmentationResult:
         began = time.perf_counter()
         with _memory_guard():
             answer = self.engine.answer(encoded.image, instruction.text, self.settings.max_new_tokens, self._reject_bias(), stop)
@@ -207,6 +239,8 @@ def _message(parsed: ParsedAnswer, answer: Answer, found: list[_Found], encoded:
         parts.insert(0, "not in the image: " + ", ".join(parsed.absent))
         if encoded.image.width < encoded.frame.width:
             parts.append(LOOKED_CLOSER)
+    if encoded.reduced:
+        parts.append(LESS_MEMORY)
     parts += [HOW_MADE[method] for method in sorted({f.mask.method for f in found} & set(HOW_MADE))]
     return "; ".join(parts)
 
@@ -225,9 +259,20 @@ def _dtype(name: str, device: torch.device, parameters: int) -> torch.dtype:
 
 @contextmanager
 def _memory_guard() -> Iterator[None]:
+    """Raises OutOfMemoryError in place of what the libraries raise when memory does not suffice."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError, cv2.error) as error:
+        if not _of_memory(error):
+            raise
+        first_line = str(error).partition("\n")[0]
         raise OutOfMemoryError(
-            f"the device ran out of memory: {error}; use a smaller image, a smaller model or another device"
+            f"the device ran out of memory: {first_line}; use a smaller image, a smaller model or another device"
         ) from error
+
+
+def _of_memory(error: Exception) -> bool:
+    """torch has an error of its own for a GPU only."""
+    if isinstance(error, cv2.error):
+        return getattr(error, "code", None) == OPENCV_NO_MEMORY
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_IS_FULL in str(error)
