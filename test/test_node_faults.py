@@ -59,11 +59,6 @@ class OddRobot(Robot):
         assert response.segments.status.code == code, response.segments.status.message
         return response
 
-    def rest(self, seconds: float) -> None:
-        """Hear what still arrives."""
-        ends = time.monotonic() + seconds
-        self.spin_until(lambda: time.monotonic() > ends)
-
 
 @pytest.fixture(scope="module")
 def robot(node: NodeProcess) -> Iterator[OddRobot]:

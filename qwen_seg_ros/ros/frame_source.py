@@ -23,6 +23,7 @@ from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner
 _KEPT_INFOS = 32  # frames whose calibration is kept
+_RESETS = 3  # so often time may begin anew until it is worth a word
 _JUMP_NS = 1_000_000_000  # a stamp this much older than the newest one means that time was reset
 
 
@@ -105,7 +106,8 @@ class _Stream:
     began_s: float = float("inf")  # arrival of the first message
 
     def put(self, msg: Any) -> None:
-        self.newest_ns = stamp_ns_of(msg.header.stamp)
+        stamp = stamp_ns_of(msg.header.stamp)
+        self.newest_ns = stamp if self.newest_ns is None else max(self.newest_ns, stamp)
         self.began_s = min(self.began_s, time.monotonic())
         self.messages.append((time.monotonic(), msg))
 
@@ -182,6 +184,8 @@ class FrameSource:
         with self._lock:
             topics, count, frame_id = self.topics, self.counters, self.camera_frame()
             arrived = f"{count.images} images, {count.depths} depth images and {count.infos} camera_infos arrived"
+            if count.time_jumps > _RESETS:
+                arrived += f", their stamps went back {count.time_jumps} times: do two cameras publish there?"
             if not self._colour.messages:
                 name = of_camera(self._camera, "image")
                 return f"no image on {topics['image']}; {arrived}; check the topic name (remap `{name}`) and that the camera runs"

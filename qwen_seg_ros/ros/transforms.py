@@ -18,6 +18,8 @@ from qwen_seg_ros.geometry.arrays import Matrix4
 from qwen_seg_ros.geometry.frame_tree import FrameTree
 from qwen_seg_ros.geometry.sensor_messages import matrix_of, stamp_ns_of
 
+_KEPT_NS = 10_000_000_000  # for so long tf2 keeps transforms
+
 
 class TransformSource(Protocol):
     def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:
@@ -41,10 +43,15 @@ class Tf2Source:
     def __init__(self, node: Node) -> None:
         from tf2_ros import Buffer, TransformListener
 
+        self._last_ns: int | None = None  # stamp asked for last
         self._buffer = Buffer(node=node)
         self._listener = TransformListener(self._buffer, node)
 
     def lookup(self, target: str, source: str, stamp: int, timeout_s: float) -> Matrix4:
+        """Stamps of long before the last one mean that time began anew: what tf2 keeps makes it refuse what comes now."""
+        if self._last_ns is not None and stamp < self._last_ns - _KEPT_NS:
+            self._buffer.clear()
+        self._last_ns = stamp
         try:
             found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp), Duration(seconds=timeout_s))
         except Exception as error:  # tf2's errors have no common base class in Python

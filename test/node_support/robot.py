@@ -131,6 +131,11 @@ class Robot:
             self.executor.spin_once(timeout_sec=0.02)
         return value
 
+    def rest(self, seconds: float, shot: Shot | None = None) -> None:
+        """Hear what still arrives."""
+        ends = time.monotonic() + seconds
+        self.spin_until(lambda: time.monotonic() > ends, shot)
+
     def publish(self, shot: Shot, stamp_ns: int | None = None) -> None:
         stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
         if shot.camera is not None:
