@@ -58,6 +58,10 @@ class Answering:
     def on_view(self, station: Station, request: Request, view: View) -> Answer:
         return self._guarded(request, lambda: self._answer(station, request, view))
 
+    def model(self) -> dict[str, str]:
+        """What the segmenter says of itself; callable from any thread."""
+        return self._pipeline.segmenter.info()
+
     def refusal(self, request: Request, status: Status) -> Answer:
         stamp_ns, frame_id = request.seen or (self._now_ns(), "")
         return Answer(request.instruction, status.code, status.message, stamp_ns, frame_id)
@@ -221,9 +225,4 @@ class Answering:
     def _why_given_up(self, request: Request) -> Status | None:
         if self._stopping():
             return Status(StatusCode.BUSY, "the node was deactivated while it worked on this instruction")
-        if request.given_up is not None:
-            return request.given_up
-        if request.late():
-            limit = f"no answer within deadline_s = {request.deadline_s:g} s"
-            return Status(StatusCode.DEADLINE, f"{limit}; raise it or use a faster device")
-        return None
+        return request.given_up or request.lateness()

@@ -57,10 +57,16 @@ def _verdict(state: str, camera: Camera, station: Station | None) -> tuple[bytes
 
 
 def _values(camera: Camera, station: Station | None, worker: Worker | None) -> dict[str, object]:
-    values: dict[str, object] = dict(vars(camera.frames.counters))
+    frames = camera.frames
+    values: dict[str, object] = dict(vars(frames.counters))
+    values |= {"image rate Hz": f"{frames.image_rate.hz():.1f}", "depth rate Hz": f"{frames.depth_rate.hz():.1f}"}
+    if (age_s := frames.seconds_since_image()) is not None:
+        values["image age s"] = f"{age_s:.2f}"
     if worker is not None and station is not None:
         values |= {"waiting": len(station.queue), "enabled": worker.enabled, "depth": station.depth_how}
         values |= {"worker restarts": worker.restarts}
         values |= {f"answered {code.name}": count for code, count in station.answered.items() if count}
+        values |= {f"answer {name} ms": f"{spent:.0f}" for name, spent in station.latency.percentiles().items()}
+        values |= {f"model {name}": told for name, told in worker.model().items()}
         values |= {f"last {stage} ms": f"{spent:.0f}" for stage, spent in station.last_ms.items()}
     return values

@@ -18,6 +18,7 @@ from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage
 from qwen_seg_ros.geometry.sensor_messages import stamp_ns_of
 from qwen_seg_ros.ros.inputs import of_camera
+from qwen_seg_ros.ros.measures import Rate
 from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, rgb_from_image
 from qwen_seg_ros.ros.parameters import NodeSettings
 
@@ -128,6 +129,8 @@ class FrameSource:
         self._camera = camera
         self.on_news: Callable[[], None] = lambda: None
         self.counters = Counters()
+        self.image_rate, self.depth_rate = Rate(), Rate()
+        self.unheard: dict[str, str] = {}  # topic -> why nothing of a publisher there arrives
         self.topics = topics
         self._lock = threading.RLock()
         self._colour, self._depth = _Stream(), _Stream()
@@ -140,12 +143,14 @@ class FrameSource:
     def on_image(self, msg: Picture) -> None:
         with self._lock:
             self.counters.images += 1
+            self.image_rate.tick()
             self._store(self._colour, msg)
         self.on_news()
 
     def on_depth(self, msg: Picture) -> None:
         with self._lock:
             self.counters.depths += 1
+            self.depth_rate.tick()
             self._store(self._depth, msg)
         self.on_news()
 
@@ -188,7 +193,8 @@ class FrameSource:
                 arrived += f", their stamps went back {count.time_jumps} times: do two cameras publish there?"
             if not self._colour.messages:
                 name = of_camera(self._camera, "image")
-                return f"no image on {topics['image']}; {arrived}; check the topic name (remap `{name}`) and that the camera runs"
+                advice = self.unheard.get(topics["image"], f"check the topic name (remap `{name}`) and that the camera runs")
+                return f"no image on {topics['image']}; {arrived}; {advice}"
             age = self._age(self._colour.messages[-1][0])
             if age > self._allowed_age():
                 return f"the last image on {topics['image']} came {age:.1f} s ago; {arrived}"

@@ -72,8 +72,12 @@ class Request:
         if not self.answered():
             self.on_stage(stage)
 
-    def late(self) -> bool:
-        return self.deadline_s > 0 and self.age_s() > self.deadline_s
+    def lateness(self) -> Status | None:
+        """The status that it ends with, once its deadline has passed."""
+        if not self.deadline_s or self.age_s() <= self.deadline_s:
+            return None
+        limit = f"no answer within deadline_s = {self.deadline_s:g} s, which ended in the stage {self.stage[0]!r}"
+        return Status(StatusCode.DEADLINE, f"{limit}; raise it or use a faster device")
 
     def age_s(self) -> float:
         return time.monotonic() - self.received
@@ -107,8 +111,6 @@ class RequestQueue:
             if request in self._waiting:
                 self._waiting.remove(request)
 
-    def drain(self) -> list[Request]:
+    def waiting(self) -> list[Request]:
         with self._lock:
-            left = list(self._waiting)
-            self._waiting.clear()
-            return left
+            return list(self._waiting)

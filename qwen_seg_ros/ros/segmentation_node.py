@@ -26,6 +26,7 @@ from qwen_seg_ros.ros.inputs import image_type, input_topics, of_camera
 from qwen_seg_ros.ros.memory import keep_freed_memory
 from qwen_seg_ros.ros.parameters import Parameters
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
+from qwen_seg_ros.ros.qos_events import when_unheard
 from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.spinning import spin
 from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_source
@@ -186,7 +187,16 @@ class SegmentationNode(LifecycleNode):
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
         options = QoSOverridingOptions.with_default_policies()
-        self._inputs.append(self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options))
+        resolved = self.resolve_topic_name(topic)
+        events = when_unheard(resolved, partial(self._on_unheard, resolved))
+        self._inputs.append(
+            self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options, event_callbacks=events)
+        )
+
+    def _on_unheard(self, topic: str, reason: str) -> None:
+        self.get_logger().warning(reason, throttle_duration_sec=5.0)
+        for camera in self.cameras.values():
+            camera.frames.unheard[topic] = reason
 
     def listen_to_transforms(self, frames: Collection[str] = ()) -> None:
         """Only when there is something to ask: on a busy robot /tf alone costs a good part of a core. frames: of a request."""

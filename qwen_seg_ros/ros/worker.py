@@ -43,8 +43,12 @@ class Worker:
 
     def start(self) -> None:
         for station in self._line:
-            station.camera.frames.on_news = self._news.set
+            station.camera.frames.on_news = self._on_frame
         self._thread.start()
+
+    def model(self) -> dict[str, str]:
+        """What answers, for diagnostics."""
+        return self._answering.model()
 
     def alive(self) -> bool:
         return self._thread.is_alive()
@@ -56,8 +60,13 @@ class Worker:
         if self._thread.is_alive() and not self.trouble():
             self._thread.join(timeout_s)
         for request in self._unanswered():
-            self.end(request, Status(StatusCode.BUSY, "the node was deactivated before this instruction's turn"))
+            self.end(request, Status(StatusCode.BUSY, "the node was deactivated before this instruction was answered"))
         return not self._thread.is_alive()
+
+    def _on_frame(self) -> None:
+        """From the executor's thread, for every message of a camera: idle, the worker is not woken by images nobody asked for."""
+        if any(station.wants_images() for station in self.stations.values()):
+            self._news.set()
 
     def submit(self, request: Request) -> None:
         """From the executor's thread: queue the request, or answer BUSY at once."""
@@ -90,16 +99,17 @@ class Worker:
         return f"{what}: {why}; restart the node if it stays so"
 
     def watch(self) -> None:
-        """From the executor's thread, about once a second: answers for a thread that hangs, and replaces one that ended."""
+        """From the executor's thread, about once a second: answer what is late or waits in vain, replace a thread that ended."""
         if self._stopping.is_set():
             return
-        request, trouble = self._hanging(), self.trouble()
         if not self._thread.is_alive():
             self._replace_thread()
-        elif request is not None and trouble:
-            self.end(request, Status(StatusCode.DEADLINE, trouble))
-            for other in self._unanswered():
-                self.end(other, Status(StatusCode.BUSY, trouble))
+        for request in self._unanswered():
+            if late := request.lateness():
+                self.end(request, late)
+        if trouble := self.trouble():
+            for request in self._unanswered():
+                self.end(request, Status(StatusCode.BUSY, trouble))
 
     def _hanging(self) -> Request | None:
         """The request on which the thread has been far beyond its deadline."""
@@ -141,7 +151,7 @@ class Worker:
         """A request that waits comes before a new frame. False = there is nothing to do, or no image to do it on."""
         request = station.turn()
         if request is None:
-            return self.enabled and station.follows() and self._follow(station)
+            return self.enabled and self._follow(station)
         self._at = request
         answer = self._answering.on_newest(station, request)
         if answer is not None:
@@ -153,7 +163,8 @@ class Worker:
 
     def _follow(self, station: Station) -> bool:
         """Continuous mode: one answer for a frame that was not answered on yet."""
-        view, standing = station.camera.frames.take(new=True), station.standing
+        standing = station.standing if station.follows() else None
+        view = station.camera.frames.take(new=True) if standing is not None else None
         if view is None or standing is None:
             return False
         self._at = request = standing.once_more()
@@ -170,6 +181,8 @@ class Worker:
             return
         station = self._station(request)
         station.answered[answer.code] += 1
+        if answer.result is not None:
+            station.latency.add(request.age_s())
         known, station.last_code = request.repeated and answer.code == station.last_code, answer.code
         if answer.code not in (StatusCode.OK, StatusCode.NOT_FOUND) and not known:
             self._log.warning(f"{printable(answer.instruction, 80)!r}: {answer.code.name}: {answer.message}")
@@ -182,4 +195,6 @@ class Worker:
         return self.stations[request.camera]
 
     def _unanswered(self) -> list[Request]:
-        return [request for station in self._line for request in station.waiting()]
+        """What is worked on and all that waits."""
+        waiting = [request for station in self.stations.values() for request in station.unanswered()]
+        return [request for request in [self._at, *waiting] if request is not None and not request.answered()]

@@ -150,6 +150,7 @@ class QwenSegmenter:
             "parameters": f"{total / 1e6:.1f} M",
             "mask decoder": share,
             "masks": MASKS_FROM[model.config.answers],
+            **({"GPU memory": f"{torch.cuda.memory_allocated(self.device) / 2**20:.0f} MiB"} if self.device.type == "cuda" else {}),
         }
 
     def _region(self, frame: Frame) -> Region:
