@@ -33,6 +33,7 @@ from qwen_seg_ros.srv import Segment
 
 ANSWER_SET = {"segments": SegmentArray, "objects": SceneObjectArray, "grasp_targets": GraspTargetArray}
 EXTRAS = {"label_image": Image, "overlay": Image, "markers": MarkerArray, "object_cloud": PointCloud2}
+CLIENTS = {"segment": Segment, "set_parameters": SetParameters, "change_state": ChangeState, "get_state": GetState}
 PATIENCE_S = 30.0  # for anything that must happen; a loaded machine is slow
 ASK_AGAIN_S = 3.0
 
@@ -105,6 +106,8 @@ class Robot:
         self._instruction = self.node.create_publisher(String, f"{self.prefix}instruction", 10)
         for topic, kind in ANSWER_SET.items():
             self.listen(topic, kind)
+        for name, client in CLIENTS.items():  # early: DDS loses answers to clients that the node has not discovered yet
+            self._client(client, name)
         self.action = ActionClient(self.node, FindGraspTargets, f"{target}/find_grasp_targets")
 
     def close(self) -> None:
@@ -180,10 +183,13 @@ class Robot:
         self.spin_until(future.done, shot)
         return future.result()
 
-    def begin(self, kind: type, name: str, request: Any) -> Any:
+    def _client(self, kind: type, name: str) -> Any:
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, f"{self.target}/{name}")
-        client = self._clients[name]
+        return self._clients[name]
+
+    def begin(self, kind: type, name: str, request: Any) -> Any:
+        client = self._client(kind, name)
         self.spin_until(client.service_is_ready)
         return client.call_async(request)
 
