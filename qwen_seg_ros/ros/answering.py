@@ -58,6 +58,10 @@ class Answering:
     def on_view(self, station: Station, request: Request, view: View) -> Answer:
         return self._guarded(request, lambda: self._answer(station, request, view))
 
+    def model(self) -> dict[str, str]:
+        """What the segmenter says of itself; callable from any thread."""
+        return self._pipeline.segmenter.info()
+
     def refusal(self, request: Request, status: Status) -> Answer:
         stamp_ns, frame_id = request.seen or (self._now_ns(), "")
         return Answer(request.instruction, status.code, status.message, stamp_ns, frame_id)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from qwen_seg_ros.ros.depth_reader import AS_PUBLISHED, DepthReader
 from qwen_seg_ros.ros.frame_source import FrameSource
+from qwen_seg_ros.ros.measures import Latency
 from qwen_seg_ros.ros.parameters import NodeSettings
 from qwen_seg_ros.ros.requests import Request, RequestQueue
 from qwen_seg_ros.status import StatusCode
@@ -31,8 +32,8 @@ class Station:
     """One camera's requests and what became of them since the node was activated.
 
     current: the request whose turn it is; it may wait for an image. standing: the instruction that continuous mode applies to
-    every new frame. depth_how, depth_note: what was done with the last depth image. last_code: for the log, which does not
-    repeat itself.
+    every new frame. latency: from a request to its answer. depth_how, depth_note: what was done with the last depth image.
+    last_code: for the log, which does not repeat itself.
     """
 
     camera: Camera
@@ -44,6 +45,7 @@ class Station:
     depth_note: str = ""
     last_code: StatusCode = StatusCode.OK
     last_ms: dict[str, float] = field(default_factory=dict)
+    latency: Latency = field(default_factory=Latency)
     answered: dict[StatusCode, int] = field(default_factory=lambda: dict.fromkeys(StatusCode, 0))
 
     @property

@@ -46,6 +46,10 @@ class Worker:
             station.camera.frames.on_news = self._on_frame
         self._thread.start()
 
+    def model(self) -> dict[str, str]:
+        """What answers, for diagnostics."""
+        return self._answering.model()
+
     def alive(self) -> bool:
         return self._thread.is_alive()
 
@@ -177,6 +181,8 @@ class Worker:
             return
         station = self._station(request)
         station.answered[answer.code] += 1
+        if answer.result is not None:
+            station.latency.add(request.age_s())
         known, station.last_code = request.repeated and answer.code == station.last_code, answer.code
         if answer.code not in (StatusCode.OK, StatusCode.NOT_FOUND) and not known:
             self._log.warning(f"{printable(answer.instruction, 80)!r}: {answer.code.name}: {answer.message}")
