@@ -171,6 +171,14 @@ def test_what_cannot_be_sent_is_refused_with_a_reason(kind: str, definitions: di
         assert stage.offer("/x", kind, reliable=True, latched=False, kept=1, definitions=definitions).startswith(reason)
 
 
+def test_a_name_that_only_ros_1_allows_is_refused_with_a_reason() -> None:
+    with PlayerNode(lambda wanted: None) as stage:
+        offer = {"reliable": True, "latched": False, "kept": 1, "definitions": {}}
+        assert stage.offer("/camera-1/info", "std_msgs/msg/String", **offer).startswith(
+            "no name of a topic in ROS 2: Invalid topic"
+        )
+
+
 def test_the_types_of_a_recording_are_those_that_are_installed(bag: Path, tmp_path: Path) -> None:
     """Of ROS 2 and of ROS 1, whose names differ in capitals."""
     convert([bag], tmp_path / "old.bag", "sqlite3", 8, None, "file", None, get_typestore(Stores.ROS1_NOETIC), (), (), (), ())

@@ -12,6 +12,7 @@ import rclpy
 from ament_index_python import get_resource
 from rclpy.context import Context
 from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -63,7 +64,10 @@ class PlayerNode:
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
-        self._publishers[topic] = self._node.create_publisher(classes[kind], topic, qos)
+        try:
+            self._publishers[topic] = self._node.create_publisher(classes[kind], topic, qos)
+        except NameValidationException as error:  # ROS 1 allows more
+            return f"no name of a topic in ROS 2: {' '.join(str(error).split())}"
         return ""
 
     def publish(self, topic: str, data: bytes) -> None:

@@ -112,7 +112,7 @@ class Player:
     def play(self) -> None:
         """Returns when the recording has ended; with `loop` never. Raises as `opening.messages` does."""
         self._await_listeners()
-        self.pause(self._manner.paused)
+        self._pace = Pace(self._recording.begin_ns, self._manner.rate, time.monotonic(), self._manner.paused)
         while True:
             self._play_once()
             self.rounds += 1

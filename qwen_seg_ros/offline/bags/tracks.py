@@ -13,7 +13,7 @@ from qwen_seg_ros.offline.bags.discovery import present
 from qwen_seg_ros.offline.bags.opening import ros2_types, serialised_messages
 from qwen_seg_ros.offline.bags.topics import TRANSFORM_TYPES
 
-MOST_KEPT = 1000  # messages that a publisher keeps for those who have not got them yet
+MOST_KEPT = 100  # messages that a publisher keeps for those who have not got them yet: of 4 MB each they fit into memory
 LEAST_KEPT = 10
 STATIC_TRANSFORMS = "tf_static"
 
@@ -116,6 +116,8 @@ def _definitions(types: Typestore, kind: str) -> dict[str, tuple[str, ...]]:
     waiting = [kind]
     while waiting:
         name = waiting.pop()
+        if name not in types.fielddefs:
+            continue  # a recording without definitions, of a type that is not part of ROS
         fields = types.fielddefs[name][1]
         found[name] = tuple(field for field, _ in fields)
         waiting += [part for _, description in fields for part in _parts(description) if part not in found]
