@@ -1,5 +1,7 @@
 """A recording is played as it was recorded: order, bytes, QoS, time, pause and loop. Without ROS."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -235,3 +237,10 @@ def test_after_a_standstill_the_rest_comes_in_its_own_time(bag: Path) -> None:
 
     played(bag, Manner(), Stopped())
     assert min(np.diff(sent_at[1:])) >= 0.9 * GAP_NS / 1e9
+
+
+def test_without_ros_the_command_says_what_is_needed(bag: Path) -> None:
+    code = "import sys; sys.modules['rclpy'] = None; from qwen_seg_ros.cli.main import app; app(['play', sys.argv[1]])"
+    done = subprocess.run([sys.executable, "-c", code, str(bag)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "playing needs ROS 2 (rclpy) and this package built in a workspace that is sourced" in " ".join(done.stderr.split())
