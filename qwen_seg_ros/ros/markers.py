@@ -45,11 +45,11 @@ def _name(head: Header, item: ObjectCloud) -> Marker:
 
 def _hand(head: Header, number: int, grasp: Grasp) -> Marker:
     """Approach line, palm and two fingers; green = good, red = poor."""
-    score = float(np.clip(grasp.score, 0, 1))
+    score = min(max(float(grasp.score), 0.0), 1.0)
     marker = Marker(header=head, ns="grasps", id=number, type=Marker.LINE_LIST, pose=pose_message(grasp.pose))
     marker.scale.x = 0.003
     marker.color = ColorRGBA(r=1.0 - score, g=score, b=0.1, a=1.0)
-    marker.points = [Point(x=float(x), y=float(y), z=float(z)) for x, y, z in _hand_lines(grasp)]
+    marker.points = [Point(x=x, y=y, z=z) for x, y, z in _hand_lines(grasp).tolist()]
     return marker
 
 

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Vector3
+from geometry_msgs.msg import Pose, PoseStamped, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2, PointField, RegionOfInterest
 from std_msgs.msg import Header
@@ -62,14 +62,16 @@ def label_image(segmentation: SegmentationResult | None, height: int, width: int
 
 
 def pose_message(matrix: Matrix4) -> Pose:
-    pose = Pose(position=Point(**_xyz(matrix[:3, 3])))
-    q = quaternion_from_rotation(matrix[:3, :3])
-    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = (float(v) for v in q)
+    pose = Pose()  # with its parts, which are filled in place: making them again costs more than the rest
+    place, turn = pose.position, pose.orientation
+    place.x, place.y, place.z = matrix[:3, 3].tolist()
+    turn.x, turn.y, turn.z, turn.w = quaternion_from_rotation(matrix[:3, :3]).tolist()
     return pose
 
 
 def vector_message(xyz: NDArray) -> Vector3:
-    return Vector3(**_xyz(xyz))
+    x, y, z = xyz.tolist()
+    return Vector3(x=x, y=y, z=z)
 
 
 def segment_array(
@@ -180,7 +182,3 @@ def _fields(layout: np.dtype) -> list[PointField]:
     kinds = {"object_id": PointField.UINT32}
     places = (layout.fields or {}).items()
     return [PointField(name=n, offset=at[1], datatype=kinds.get(n, PointField.FLOAT32), count=1) for n, at in places]
-
-
-def _xyz(values: NDArray) -> dict[str, float]:
-    return {name: float(value) for name, value in zip("xyz", values, strict=True)}
