@@ -63,12 +63,13 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 
 
 class Player:
-    """Lets a recording run to a moment and stand still there."""
+    """Lets a recording that stands still run to a moment, where it stands still again."""
 
     def __init__(self, robot: Robot) -> None:
         self._robot, self._now_ns = robot, 0
         robot.node.create_subscription(Clock, "/clock", self._hear, 10)
         self._service = robot.node.create_client(SetBool, "/bag_player/pause")
+        self._pause(True)  # once both know each other, no answer is lost
 
     def run_past(self, stamp_ns: int) -> None:
         self._pause(False)
@@ -123,7 +124,7 @@ def test_the_node_answers_as_the_replay_does(node: NodeProcess, replayed: dict[K
     robot = Robot(node.name)
     waits = [part for topic in INPUTS.values() for part in ("--wait-for", topic)]
     try:
-        with Playing(BAG, tmp_path / "log", "--duration", SECONDS, "--rate", 2, *waits) as playing:
+        with Playing(BAG, tmp_path / "log", "--duration", SECONDS, "--start-paused", *waits) as playing:
             player, client = Player(robot), robot.node.create_client(Segment, f"{robot.target}/segment")
             for stamp_ns in stamps:
                 player.run_past(stamp_ns)

@@ -113,8 +113,9 @@ def test_a_type_that_cannot_be_sent_is_left_out_and_the_rest_is_played(bag: Path
         played(bag, stage=stage, topics=(FIXED,))
 
 
-def test_a_key_while_it_waits_for_a_listener_skips_nothing(bag: Path) -> None:
-    stage = played(bag, Manner(rate=FAST, wait_for=(COLOUR,)), Late(), attend=lambda player: player.pause(False))
+def test_a_key_while_it_waits_for_a_listener_skips_nothing_and_holds_then(bag: Path) -> None:
+    manner = Manner(rate=FAST, wait_for=(COLOUR,), paused=True)
+    stage = played(bag, manner, Late(), attend=lambda player: player.pause(False))
     assert len(stage.got) == 13 and {now_ns for sent, now_ns in stage.clocks if sent == 0} == {BEGIN_NS}
 
 

@@ -88,6 +88,7 @@ class Player:
         self._topics = [track.topic for track in recording.tracks if track.topic not in self.skipped]
         self._must_be_playable()
         self.sent = self.rounds = 0
+        self._waiting, self._begins_paused = True, manner.paused
         self._pace = Pace(recording.begin_ns, manner.rate, time.monotonic(), paused=True)
         self._tick_due_s = 0.0
 
@@ -104,15 +105,20 @@ class Player:
 
     @property
     def paused(self) -> bool:
-        return self._pace.paused
+        return self._begins_paused if self._waiting else self._pace.paused
 
     def pause(self, paused: bool) -> None:
-        self._pace.pause(paused, time.monotonic())
+        """At once; said before somebody listens, it holds from then on."""
+        if self._waiting:
+            self._begins_paused = paused
+        else:
+            self._pace.pause(paused, time.monotonic())
 
     def play(self) -> None:
         """Returns when the recording has ended; with `loop` never. Raises as `opening.messages` does."""
         self._await_listeners()
-        self._pace = Pace(self._recording.begin_ns, self._manner.rate, time.monotonic(), self._manner.paused)
+        self._waiting = False
+        self.pause(self._begins_paused)
         while True:
             self._play_once()
             self.rounds += 1
