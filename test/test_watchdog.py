@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import Transition
 from node_support.bench import Bench, node_with
 from node_support.fixtures import Scene
 from node_support.process import DOMAIN
-from node_support.robot import Robot
+from node_support.robot import PATIENCE_S, Robot
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -85,7 +85,9 @@ class Watched(Bench):
 
     def watch_until_answered(self, request: Request) -> None:
         """As the node's timer does."""
+        ends = time.monotonic() + PATIENCE_S
         while not request.answered():
+            assert time.monotonic() < ends, "nobody answers for the worker"
             self.worker.watch()
             time.sleep(0.01)
 
