@@ -47,6 +47,9 @@ class Device:
         if self.ends:
             self.ends = False
             raise SystemExit("driver lost")
+        self.ask()
+
+    def ask(self) -> None:
         if self.hangs:
             assert self.released.wait(60)
 
@@ -59,6 +62,10 @@ class OnDevice(ReplaySegmenter):
     def encode(self, frame: Frame) -> tuple[int, int]:
         self.device.use()
         return super().encode(frame)
+
+    def info(self) -> dict[str, str]:
+        self.device.ask()
+        return super().info()
 
     def with_settings(self, settings: SegmentationSettings) -> "OnDevice":
         return self

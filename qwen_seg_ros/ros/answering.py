@@ -59,7 +59,7 @@ class Answering:
         return self._guarded(request, lambda: self._answer(station, request, view))
 
     def model(self) -> dict[str, str]:
-        """What the segmenter says of itself; callable from any thread."""
+        """What the segmenter says of itself."""
         return self._pipeline.segmenter.info()
 
     def refusal(self, request: Request, status: Status) -> Answer:

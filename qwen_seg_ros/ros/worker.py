@@ -35,6 +35,7 @@ class Worker:
         self._stopping, self._news = threading.Event(), threading.Event()
         self._answering = Answering(pipeline, parameters, transforms, now_ns, self._stopping.is_set, log)
         self.restarts, self.ended_by = 0, ""  # of the thread, and what ended the last one
+        self._model, self._model_wanted = self._answering.model(), False
         self._at: Request | None = None  # what the thread is working on
         self._thread = self._new_thread()
 
@@ -47,8 +48,9 @@ class Worker:
         self._thread.start()
 
     def model(self) -> dict[str, str]:
-        """What answers, for diagnostics."""
-        return self._answering.model()
+        """What answers, for diagnostics; as of the last call. Only the worker asks the device: whoever does may hang with it."""
+        self._model_wanted = True
+        return self._model
 
     def alive(self) -> bool:
         return self._thread.is_alive()
@@ -133,6 +135,8 @@ class Worker:
         try:
             while not self._stopping.is_set():
                 self._news.clear()
+                if self._model_wanted:
+                    self._model, self._model_wanted = self._answering.model(), False
                 if not self._serve_next():
                     self._news.wait(_POLL_S)
         except BaseException as error:  # SystemExit of a library, for example: `watch` tells and mends it

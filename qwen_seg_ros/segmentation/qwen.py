@@ -143,6 +143,7 @@ class QwenSegmenter:
         total = sum(p.numel() for p in model.parameters())
         decoder = sum(p.numel() for p in model.mask_decoder.parameters()) if model.mask_decoder is not None else 0
         share = f"{decoder / 1e6:.1f} M ({decoder / total:.1%})" if decoder else "none"
+        used = {"GPU memory": f"{torch.cuda.memory_allocated(self.device) / 2**20:.0f} MiB"} if self.device.type == "cuda" else {}
         return {
             "checkpoint": self.settings.checkpoint,
             "device": str(self.device),
@@ -150,7 +151,7 @@ class QwenSegmenter:
             "parameters": f"{total / 1e6:.1f} M",
             "mask decoder": share,
             "masks": MASKS_FROM[model.config.answers],
-            **({"GPU memory": f"{torch.cuda.memory_allocated(self.device) / 2**20:.0f} MiB"} if self.device.type == "cuda" else {}),
+            **used,
         }
 
     def _region(self, frame: Frame) -> Region:
