@@ -78,13 +78,14 @@ class Traffic:
         self._executor.add_node(self._node)
         self._topics, self.newest_s = topics, 0.0
         self.stage_ms: dict[str, list[float]] = defaultdict(list)  # what the node says about its stages, once a second
+        self.report: dict[str, str] = {}  # its last diagnostics, by name
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._hear_diagnostics, 10)
         self._answers: dict[int, Answered] = {}  # by stamp
         self._publishers = {
             name: self._node.create_publisher(kind, name, qos_profile_sensor_data) for name, kind in INPUTS.items()
         }
         self._instruction = self._node.create_publisher(String, "instruction", 10)
-        self._wire = {name: bytearray(serialize_message(message)) for name, message in messages(frame).items()}
+        self.show(frame)
         for topic in topics:
             kind = (ALWAYS | ON_DEMAND)[topic]
             self._node.create_subscription(kind, f"{NAME}/{topic}", self._listener(topic), 10, raw=True)
@@ -109,6 +110,10 @@ class Traffic:
                 raise RuntimeError("nobody hears the images or publishes all topics")
             self.spin(0.1)
         self.spin(1.0)  # the other side, too, has to notice that somebody listens
+
+    def show(self, frame: Frame) -> None:
+        """What the camera sees from now on."""
+        self._wire = {name: bytearray(serialize_message(message)) for name, message in messages(frame).items()}
 
     def send(self) -> int:
         """Calibration, depth and colour of this moment; its stamp."""
@@ -144,10 +149,18 @@ class Traffic:
         self._answers.clear()
         return found
 
+    def answered(self) -> list[Answered]:
+        """The same while images are being sent: what may still be answered stays."""
+        whole = [stamp for stamp, answer in self._answers.items() if self._whole(answer)]
+        found = [self._answers[stamp] for stamp in sorted(whole)]
+        self._answers = {stamp: answer for stamp, answer in self._answers.items() if stamp > max(whole, default=-1)}
+        return found
+
     def _whole(self, answer: Answered) -> bool:
         return len(answer.heard) == len(self._topics)
 
     def _hear_diagnostics(self, report: DiagnosticArray) -> None:
+        self.report = {value.key: value.value for status in report.status for value in status.values}
         for entry in (value for status in report.status for value in status.values):
             if found := re.fullmatch(r"last (\w+) ms", entry.key):
                 self.stage_ms[found[1]].append(float(entry.value))
