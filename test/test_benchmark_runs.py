@@ -146,6 +146,8 @@ def test_digests_tell_models_apart(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
     first = digest_of("0.5", folder=tmp_path)
     assert first == digest_of("0.5", folder=tmp_path) != digest_of("0.6", folder=tmp_path)
+    (tmp_path / "README.md").write_text("figures of the model itself")
+    assert first == digest_of("0.5", folder=tmp_path)
     (tmp_path / "weights").write_bytes(b"2")
     assert first != digest_of("0.5", folder=tmp_path)
 

@@ -92,9 +92,9 @@ def _checksum(view: View) -> int:
 
 
 def digest_of(*parts: str, folder: Path | None = None) -> str:
-    """Short name of a model: of `parts` and, with `folder`, of every file in it."""
+    """Short name of a model: of `parts` and, with `folder`, of every file in it but its pages (*.md), which change no answer."""
     digest = hashlib.sha256("\0".join(parts).encode())
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()) if folder else ():
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md") if folder else ():
         digest.update(f"\0{file.relative_to(folder or file).as_posix()}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             while block := stream.read(2**24):
