@@ -26,7 +26,8 @@ from qwen_seg_ros.offline.bags.result_messages import OBJECTS, SEGMENTS, TARGETS
 from qwen_seg_ros.offline.bags.topics import OPTICAL_FRAME, Topics
 from qwen_seg_ros.srv import Segment
 
-BAG = Path(__file__).resolve().parents[1] / "demo" / "bag"
+ROOT = Path(__file__).resolve().parents[1]
+BAG = ROOT / "demo" / "bag"
 ASKED = ("the blue mug", "both boxes")
 SECONDS = 5.0  # three frames
 INPUTS = {"image": Topics().colour, "depth": Topics().depth, "camera_info": Topics().info}
@@ -41,7 +42,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, dict[str, An
     asked = [part for words in ASKED for part in ("-i", words)]
     options = ["--duration", str(SECONDS), "--target-frame", OPTICAL_FRAME, "--out", str(out)]
     command = [sys.executable, "-m", "qwen_seg_ros.cli", "replay", str(BAG), *asked, *options]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     answers: dict[Key, dict[str, Any]] = {}
     with AnyReader([out / "bag"]) as reader:

@@ -22,6 +22,7 @@ from qwen_seg_ros.offline.bags.tracks import Recording
 from qwen_seg_ros.offline.bags.writer import open_writer
 
 FAST = 200.0
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Enough(Exception):
@@ -242,6 +243,7 @@ def test_after_a_standstill_the_rest_comes_in_its_own_time(bag: Path) -> None:
 
 def test_without_ros_the_command_says_what_is_needed(bag: Path) -> None:
     code = "import sys; sys.modules['rclpy'] = None; from qwen_seg_ros.cli.main import app; app(['play', sys.argv[1]])"
-    done = subprocess.run([sys.executable, "-c", code, str(bag)], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-c", code, str(bag)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "playing needs ROS 2 (rclpy) and this package built in a workspace that is sourced" in " ".join(done.stderr.split())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from node_support.process import environment
 
+ROOT = Path(__file__).resolve().parents[2]  # a robot's installation has no part that reads recordings
+
 
 class Playing:
     """Ends with the `with` block; what it says stands in the file `log`."""
@@ -13,7 +15,7 @@ class Playing:
     def __init__(self, bag: Path, log: Path, *arguments: object, **streams: object) -> None:
         self._log = log
         with log.open("wb") as out:
-            given = {"stdout": out, "stderr": subprocess.STDOUT, "env": environment()} | streams
+            given = {"stdout": out, "stderr": subprocess.STDOUT, "env": environment(), "cwd": ROOT} | streams
             command = [sys.executable, "-m", "qwen_seg_ros.cli", "play", *map(str, (bag, *arguments))]
             self.process = subprocess.Popen(command, **given)
 
