@@ -1,6 +1,6 @@
 """The recording of the demo is answered as it was when its answers were looked over: demo/expected.jsonl, with the whole network.
 
-After a change that is meant, make the file again with the command that stands in docs/ci_with_your_bag.md, and look at what differs.
+After a change that is meant, make the file again with the command in docs/ci_with_your_bag.md, and look at what differs.
 """
 
 from pathlib import Path
