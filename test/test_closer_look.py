@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import Shape, synthetic_scene
+from synthetic import Shape, look_at_origin, synthetic_scene
 
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.camera import Camera
@@ -53,6 +53,21 @@ def test_every_thing_is_in_the_part_and_the_part_has_the_shape_of_the_picture(se
 def test_a_wall_behind_the_table_is_no_thing_on_it(frame: Frame) -> None:
     part = part_with_things(with_wall(frame), (480, 640))
     assert part == part_with_things(frame, (480, 640)) and part != WHOLE
+
+
+def test_a_table_before_the_floor_is_kept_in_view() -> None:
+    """More floor than table, so that the floor is taken for the table: what stands nearer than most of it is no wall."""
+    camera, base_from_camera = Camera(640, 480, 570, 570, 319.5, 239.5), look_at_origin(1.0, 0.7)
+    cols, rows = np.meshgrid(np.arange(640), np.arange(480))
+    pixels = np.stack([cols.ravel(), rows.ravel()], axis=1)
+    rays = camera.deproject(pixels, np.ones(len(pixels), np.float32)) @ base_from_camera[:3, :3].T
+    to_table, to_floor = (((height - base_from_camera[2, 3]) / rays[:, 2]) for height in (0.0, -0.7))
+    far_edge_m = base_from_camera[0, 3] + rays[:, 0] * to_table
+    depth = np.where(far_edge_m < -0.15, to_table, to_floor).astype(np.float32).reshape(480, 640)
+    thing = np.s_[430:470, 30:90]
+    depth[thing] -= 0.05
+    part = part_with_things(Frame(np.zeros((480, 640, 3), np.uint8), depth, camera, base_from_camera), (480, 640))
+    assert part.x0 <= 30 and part.y1 >= 470
 
 
 def test_nothing_is_brought_nearer_than_the_network_knows_things() -> None:
