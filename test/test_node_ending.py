@@ -13,6 +13,7 @@ from node_support.fixtures import Scene
 from node_support.process import NodeProcess
 from node_support.robot import Robot
 
+from qwen_seg_ros.msg import Status
 from qwen_seg_ros.srv import Segment
 
 pytest_plugins = ("node_support.fixtures",)
@@ -38,12 +39,22 @@ def works_on_every_image(robot: Robot, scene: Scene) -> None:
     robot.spin_until(told, scene.shot())
 
 
-STATES: dict[str, tuple[str, Callable[[Robot, Scene], Any]]] = {
-    "unconfigured": ("unconfigured", lambda robot, scene: None),
-    "inactive": ("unconfigured", lambda robot, scene: robot.change_state(Transition.TRANSITION_CONFIGURE)),
-    "finalized": ("unconfigured", lambda robot, scene: robot.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)),
-    "waiting": ("active", waits_for_an_image),
-    "working": ("active", works_on_every_image),
+def does_nothing_by_halves(robot: Robot, scene: Scene) -> None:
+    """An activation that failed leaves nothing behind that answers."""
+    assert not robot.change_state(Transition.TRANSITION_ACTIVATE) and robot.state() == "inactive"
+    status = robot.segment("the box", shot=scene.shot()).segments.status
+    assert status.code == Status.BUSY and "not active" in status.message
+
+
+MANUAL: dict[str, Any] = {"autostart": False}
+CANNOT_ACTIVATE = {"qos_overrides./image.subscription.reliability": "no_such_policy"}
+STATES: dict[str, tuple[dict[str, Any], str, Callable[[Robot, Scene], Any]]] = {  # parameters, begins as, what is done then
+    "unconfigured": (MANUAL, "unconfigured", lambda robot, scene: None),
+    "inactive": (MANUAL, "unconfigured", lambda robot, scene: robot.change_state(Transition.TRANSITION_CONFIGURE)),
+    "finalized": (MANUAL, "unconfigured", lambda robot, scene: robot.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)),
+    "failed": (CANNOT_ACTIVATE, "inactive", does_nothing_by_halves),
+    "waiting": ({}, "active", waits_for_an_image),
+    "working": ({}, "active", works_on_every_image),
 }
 
 
@@ -52,10 +63,7 @@ def ending(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     """A process for each state, all at once: most of their time is Python's imports."""
     own = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, "frame_timeout_s": 60.0}
     log = tmp_path_factory.mktemp("log")
-    processes = {
-        name: NodeProcess(f"ends_{name}", log / name, own | {"autostart": begins == "active"})
-        for name, (begins, _) in STATES.items()
-    }
+    processes = {name: NodeProcess(f"ends_{name}", log / name, own | parameters) for name, (parameters, *_) in STATES.items()}
     yield processes
     for process in processes.values():
         process.stop()
@@ -63,7 +71,7 @@ def ending(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
 
 @pytest.mark.parametrize("state", STATES)
 def test_sigterm_ends_it_with_exit_code_0_in_every_state(ending: dict[str, NodeProcess], scene: Scene, state: str) -> None:
-    process, (begins, prepare) = ending[state], STATES[state]
+    process, (_, begins, prepare) = ending[state], STATES[state]
     other = Robot(process.name)
     try:
         other.spin_until(lambda: other.state() == begins)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make test, or source .ws/env.sh")
-from hypothesis import HealthCheck, given, seed, settings
+from builtin_interfaces.msg import Time
+from hypothesis import HealthCheck, example, given, seed, settings
 from hypothesis import strategies as st
 from node_support.fixtures import Scene
 from node_support.odd_messages import camera_infos, compressed_images, headers, images, odd_depths, preferences
@@ -19,6 +20,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
 
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
@@ -94,6 +96,7 @@ def test_preferences_are_finite_or_refused(msg: GraspPreferences) -> None:
 
 
 @given(headers())
+@example(Header(stamp=Time(sec=2**31 - 1, nanosec=2**32 - 1)))
 def test_a_stamp_is_sent_back_as_the_same_time(given_header: Any) -> None:
     ns = stamp_ns_of(given_header.stamp)
     again = deserialize_message(serialize_message(header(ns, "camera")), type(given_header))
@@ -231,6 +234,15 @@ def test_the_node_answers_after_bytes_that_are_no_message(robot: Robot, node: No
         robot._instruction.publish(bytes(data[: rng.integers(0, 60)]))
         robot.executor.spin_once(timeout_sec=0.002)
     still_answers(robot, node, scene)
+
+
+def test_words_that_are_no_utf_8_are_answered(robot: Robot, scene: Scene) -> None:
+    """As a client of another language may send them."""
+    robot.heard["segments"].clear()
+    robot._instruction.publish(serialize_message(String(data="the box?")).replace(b"box?", b"b\xf6x\xff"))
+    robot.spin_until(lambda: robot.heard["segments"], scene.shot())
+    (message,) = robot.heard["segments"]
+    assert (message.instruction, message.status.code) == ("the b\ufffdx\ufffd", Status.NOT_FOUND)
 
 
 def test_a_parameter_of_no_known_type_is_left(robot: Robot, node: NodeProcess, scene: Scene) -> None:

@@ -101,6 +101,14 @@ class SegmentationNode(LifecycleNode):
         self.listen_to_transforms()
 
     def _activate(self) -> None:
+        """Wholly or not at all: half of it would answer, deaf and in a state that says that it does not."""
+        try:
+            self._begin()
+        except Exception:
+            self._deactivate()
+            raise
+
+    def _begin(self) -> None:
         assert self._pipeline is not None
         if self._stuck is not None and self._stuck.alive():
             reason = self._stuck.trouble() or "it is still busy with its last instruction"
