@@ -91,10 +91,10 @@ def _draw_mask(picture: RgbImage, instance: Instance, tint: Color, scale: float)
     if mask.crop.size == 0:
         return
     region = picture[mask.rows_cols]
-    region[mask.crop] = (0.55 * region[mask.crop] + 0.45 * np.array(tint)).astype(np.uint8)
-    outlines, _ = cv2.findContours(
-        mask.crop.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(mask.x_px, mask.y_px)
-    )
+    inside = mask.crop.astype(np.uint8)
+    tinted = cv2.addWeighted(region, 0.55, np.full_like(region, tint), 0.45, 0)
+    cv2.copyTo(tinted, inside, region)  # into the picture
+    outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE, offset=(mask.x_px, mask.y_px))
     cv2.drawContours(picture, outlines, -1, SHADOW, max(1, round(3 * scale)), cv2.LINE_AA)
     cv2.drawContours(picture, outlines, -1, tint, max(1, round(1.5 * scale)), cv2.LINE_AA)
 

@@ -28,16 +28,18 @@ def move_points(target_from_source: Matrix4, points: NDArray) -> Points:
 
 def quaternion_from_rotation(rotation: NDArray) -> NDArray[np.float64]:
     """(3, 3) rotation -> unit quaternion x y z w with w >= 0 (Shepperd's method: stable near half turns)."""
-    m = np.asarray(rotation, np.float64)
-    trace = np.trace(m)
-    biggest = int(np.argmax([m[0, 0], m[1, 1], m[2, 2], trace]))
-    q = np.empty(4)
-    if biggest == 3:
-        q[:] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace
+    m = np.asarray(rotation, np.float64).tolist()  # plain numbers: four times as quick to calculate with one by one
+    diagonal = [m[0][0], m[1][1], m[2][2]]
+    trace = sum(diagonal)
+    biggest = max(diagonal)
+    if trace >= biggest:
+        q = np.array([m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1], 1 + trace])
     else:
-        i, j, k = biggest, (biggest + 1) % 3, (biggest + 2) % 3
-        q[i] = 1 - trace + 2 * m[i, i]
-        q[j], q[k], q[3] = m[j, i] + m[i, j], m[k, i] + m[i, k], m[k, j] - m[j, k]
+        i = diagonal.index(biggest)
+        j, k = (i + 1) % 3, (i + 2) % 3
+        q = np.empty(4)
+        q[i], q[j], q[k] = 1 - trace + 2 * m[i][i], m[j][i] + m[i][j], m[k][i] + m[i][k]
+        q[3] = m[k][j] - m[j][k]
     q /= np.linalg.norm(q)
     return q if q[3] >= 0 else -q
 
