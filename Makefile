@@ -11,7 +11,7 @@ help:
 	@echo "make test    all tests                                       (ARGS='-k words' passes options to pytest)"
 	@echo "make check   lint, types and tests"
 	@echo "make transformers   the model's tests with another transformers   (VERSION=5.17.0, the oldest that is supported)"
-	@echo "make bench   instruction to grasp target by stage, then lifting and planning beside plain Open3D, milliseconds"
+	@echo "make bench   milliseconds: instruction to grasp target, lifting and planning beside plain Open3D, the node itself"
 	@echo "make node    the segmentation node                           (ARGS='--ros-args -r image:=/camera/image')"
 	@echo "make setup   .venv and the message types, as the commands above do when needed"
 	@echo "make clean   removes the built message types and out/, keeps .venv"
