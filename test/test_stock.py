@@ -100,7 +100,7 @@ def grounder(scene, tmp_path_factory):
     entries = ",\n".join(f'\t{{"bbox_2d": {box}, "label": "thing {n}"}}' for n, box in enumerate(grid))
     answer = f"```json\n[\n{entries}\n]\n```"
     folder = taught(stock, tmp_path_factory.mktemp("taught"), frame, "all things", answer)
-    return QwenSegmenter(SegmentationSettings(checkpoint=str(folder), max_new_tokens=256))
+    return QwenSegmenter(SegmentationSettings(checkpoint=str(folder), max_new_tokens=256, look_closer=False))
 
 
 def test_json_boxes_become_masks_by_depth(grounder, scene):

@@ -21,7 +21,7 @@ from qwen_seg_ros.model.pixel_branch import box_gate
 from qwen_seg_ros.model.processing import ImageProcessor
 from qwen_seg_ros.segmentation.answer import parse_answer
 from qwen_seg_ros.segmentation.instruction import Instruction
-from qwen_seg_ros.segmentation.qwen import EncodedFrame, QwenSegmenter
+from qwen_seg_ros.segmentation.qwen import QwenSegmenter
 from qwen_seg_ros.segmentation.result import SegmentationResult
 from qwen_seg_ros.segmentation.settings import SegmentationSettings
 
@@ -93,13 +93,15 @@ class Run:
 
 
 def run_embedded() -> Run:
-    segmenter = QwenSegmenter(SegmentationSettings(dtype="float32", device="cpu"))
+    """On the whole picture, which is what the page shows."""
+    segmenter = QwenSegmenter(SegmentationSettings(dtype="float32", device="cpu", look_closer=False))
     frame, engine = frame_from_bag(BAG, FRAME), segmenter.engine
     record = Record(engine.model)
-    encoded = engine.encode(frame.rgb)
+    seen = segmenter.encode(frame)
+    encoded = seen.image
     picture_states = record.values["hidden states"]
     answer = engine.answer(encoded, INSTRUCTION)
-    result = segmenter.segment(EncodedFrame(encoded, frame), Instruction(INSTRUCTION))
+    result = segmenter.segment(seen, Instruction(INSTRUCTION))
     boxes = [entry.box_grid for entry in parse_answer(answer.text, INSTRUCTION).entries]
     record.values["image mask"], _ = engine.masks(encoded, torch.tensor(boxes) / GRID, answer.mask_states)
     question = engine._tokens(prompts.conversation_tail(INSTRUCTION, engine.answers))

@@ -1,6 +1,7 @@
 """`qwen-seg play`: a recording published over ROS 2 in its own time."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,13 +64,24 @@ def play(
 
             player = Player(recording, node, manner, attend)
             _print_plan(recording, player, manner)
-            try:
-                player.play()
-                node.flush()
-            except KeyboardInterrupt:
-                output.console.print("stopped", highlight=False)
+            with _on_signals(player.stop):
+                if player.play():
+                    node.flush()
+                else:
+                    output.console.print("stopped", highlight=False)
     times = f", {player.rounds} times" if player.rounds > 1 else ""
     output.results.print(f"played {player.sent} messages of {len(player.topics)} topics{times}", highlight=False)
+
+
+@contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM. An exception would get lost where it meets a callback or a destructor of rclpy."""
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
