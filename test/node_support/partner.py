@@ -76,7 +76,9 @@ def ask(node: Node, kind: str, target: str, words: str) -> Any:
     if kind == "service":
         client = node.create_client(Segment, f"{target}/segment")
         client.wait_for_service()
-        return client, client.call_async(Segment.Request(instruction=words))
+        answer = client.call_async(Segment.Request(instruction=words))
+        rclpy.spin_until_future_complete(node, answer, timeout_sec=0.3)  # until the request is on its way
+        return client, answer
     action = ActionClient(node, FindGraspTargets, f"{target}/find_grasp_targets")
     action.wait_for_server()
     goal = action.send_goal_async(FindGraspTargets.Goal(instruction=words))

@@ -5,11 +5,29 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Any
+from tempfile import gettempdir
+from typing import Any, TextIO
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "segmentation_node"
-DOMAIN = 41 + os.getpid() % 60  # DDS domains 0..101 are safe; two test runs on one machine rarely meet
+FIRST_DOMAIN, DOMAINS = 41, 60  # DDS domains 0..101 are safe
+
+
+def own_domain() -> tuple[int, TextIO]:
+    """One that no other run on this machine has: it is taken as long as the file that comes with it is open."""
+    for number in range(DOMAINS):
+        domain = FIRST_DOMAIN + (os.getpid() + number) % DOMAINS
+        taken = (Path(gettempdir()) / f"qwen_seg_ros_domain_{domain}.lock").open("w")
+        with suppress(OSError):
+            flock(taken, LOCK_EX | LOCK_NB)
+            return domain, taken
+        taken.close()
+    raise RuntimeError(f"all of the DDS domains {FIRST_DOMAIN} to {FIRST_DOMAIN + DOMAINS - 1} are taken by other test runs")
+
+
+DOMAIN, _taken = own_domain()
 
 
 def environment() -> dict[str, str]:
