@@ -87,7 +87,7 @@ def begin(traffic: Traffic, rate_hz: float) -> None:
         if time.monotonic() > ends:
             raise RuntimeError(f"no answer within {PATIENCE_S:.0f} s")
         traffic.say(WORDS)
-        traffic.play(3.0, rate_hz)
+        traffic.play(1.0, rate_hz)
 
 
 def soak(
