@@ -179,6 +179,7 @@ CALIBRATIONS = {
     "centre far off": (k(cx=1e30), "describes no lens"),
     "crop far off": (crop_at_the_end_of_the_world, "region of interest"),
     "NaN distortion": (to(d=[NAN] * 5), "finite intrinsics"),
+    "distortion of no lens": (to(d=[0.0, 0.0, 0.0, 23.0, 0.0]), "cannot be undone"),
     "binned to nothing": (to(binning_x=UINT32), "a size of at least 1x1"),
     "giant": (to(width=UINT32, height=UINT32), "for a 4294967295x4294967295 image"),
     "long model": (to(distortion_model="x" * 100_000), "distortion model 'xxx"),

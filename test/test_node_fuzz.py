@@ -158,7 +158,7 @@ def small_pipeline() -> Pipeline:
 PIPELINE = small_pipeline()
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, derandomize=True)  # the same ones every time: set it to False to look for more
 @given(odd_depths(), camera_infos(), preferences())
 def test_an_answer_on_any_depth_through_any_lens_can_be_sent(
     depth: np.ndarray, info: CameraInfo, wishes: GraspPreferences

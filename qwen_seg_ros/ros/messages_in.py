@@ -15,6 +15,7 @@ from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of, rgb_of
 
 Picture: TypeAlias = Image | CompressedImage
 _FAR_M = 100.0  # what is nearest lies nearer
+_SAME_SHARE = 0.05  # of the image's size; the inverse of a strong distortion is not exact
 _WIDEST, _NARROWEST = 100.0, 1e-3  # tangents: 89.4 degrees off the axis, 0.06 degrees across the image
 _COORDINATE = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
 
@@ -70,7 +71,22 @@ def camera_from_info(msg: CameraInfo, rectified: bool, topic: str = "camera_info
             f"{topic} describes no lens: fx={camera.fx:g} fy={camera.fy:g} cx={camera.cx:g} cy={camera.cy:g} for a "
             f"{camera.width}x{camera.height} image; check its calibration, binning and region of interest"
         )
+    if any(camera.distortion) and _undone_badly(camera):
+        raise InvalidInputError(
+            f"{topic} describes no lens: the distortion D {[float(f'{d:.4g}') for d in camera.distortion]} cannot be undone, not "
+            "even near the centre of the image; calibrate the camera again"
+        )
     return camera
+
+
+def _undone_badly(camera: Camera) -> bool:
+    """Pixels of the middle half of the image, undistorted and distorted again, are not where they were."""
+    size = np.array([camera.width, camera.height])
+    pixels = (np.mgrid[1:4, 1:4].reshape(2, -1).T / 4) * size
+    with np.errstate(over="ignore", invalid="ignore"):
+        rays = camera.rays(pixels)
+        again = camera.project(np.column_stack([rays, np.ones(len(rays))]))
+        return not (np.abs(again - pixels) <= _SAME_SHARE * size).all()
 
 
 def points_from_cloud(msg: PointCloud2) -> Points:
