@@ -9,9 +9,11 @@ pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make
 from node_support.fixtures import Scene
 from node_support.process import NodeProcess
 from node_support.robot import Robot
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from qwen_seg_ros.msg import SegmentArray
 from qwen_seg_ros.ros.measures import WINDOW_S, Latency, Rate
-from qwen_seg_ros.ros.qos_events import reason
+from qwen_seg_ros.ros.qos_events import unheard, unserved
 
 pytest_plugins = ("node_support.fixtures",)
 
@@ -61,5 +63,13 @@ def test_a_publisher_that_cannot_be_heard_is_named_with_what_would_do(scene: Sce
         process.stop()
 
 
-def test_policies_without_a_least_one_are_named_too() -> None:
-    assert "less deadline" in reason("/image", "DEADLINE") and "qos_overrides" not in reason("/image", "DEADLINE")
+def test_a_subscriber_that_gets_nothing_is_named_with_what_would_do(robot: Robot, node: NodeProcess) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    late = robot.node.create_subscription(SegmentArray, f"/{node.name}/segments", lambda msg: None, latched)
+    robot.spin_until(lambda: f"qos_overrides./{node.name}/segments.publisher.durability:=transient_local" in node.log)
+    robot.node.destroy_subscription(late)
+
+
+def test_policies_without_a_remedy_here_are_named_too() -> None:
+    assert "less deadline" in unheard("/image", "DEADLINE") and "qos_overrides" not in unheard("/image", "DEADLINE")
+    assert "more deadline" in unserved("/image", "DEADLINE") and "subscriber" in unserved("/image", "DEADLINE")

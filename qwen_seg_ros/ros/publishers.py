@@ -19,6 +19,7 @@ from qwen_seg_ros.msg import GraspTargetArray, SceneObjectArray, SegmentArray, S
 from qwen_seg_ros.ros import messages_out as out
 from qwen_seg_ros.ros.inputs import of_camera
 from qwen_seg_ros.ros.markers import marker_array
+from qwen_seg_ros.ros.qos_events import of_publisher
 from qwen_seg_ros.ros.requests import Answer
 
 RELIABLE = QoSProfile(depth=10)
@@ -128,8 +129,14 @@ class ResultPublishers:
     def _add(self, name: str, kind: type, build: Build, on_demand: bool) -> None:
         options = QoSOverridingOptions.with_default_policies()
         topic = f"~/{of_camera(self._camera, name)}"
-        publisher: Any = self._node.create_lifecycle_publisher(kind, topic, RELIABLE, qos_overriding_options=options)
+        events = of_publisher(self._node.resolve_topic_name(topic), self._tell)
+        publisher: Any = self._node.create_lifecycle_publisher(
+            kind, topic, RELIABLE, qos_overriding_options=options, event_callbacks=events
+        )
         self._topics.append((publisher, build, on_demand))
+
+    def _tell(self, reason: str) -> None:
+        self._node.get_logger().warning(reason, throttle_duration_sec=5.0)
 
     def _add_detections(self) -> None:
         """The common detection messages, where vision_msgs is installed."""

@@ -26,7 +26,7 @@ from qwen_seg_ros.ros.inputs import image_type, input_topics, of_camera
 from qwen_seg_ros.ros.memory import keep_freed_memory
 from qwen_seg_ros.ros.parameters import Parameters
 from qwen_seg_ros.ros.publishers import AnswerMessages, ResultPublishers
-from qwen_seg_ros.ros.qos_events import when_unheard
+from qwen_seg_ros.ros.qos_events import of_subscription
 from qwen_seg_ros.ros.requests import Answer, Request
 from qwen_seg_ros.ros.spinning import spin
 from qwen_seg_ros.ros.transforms import NoSource, TransformSource, transform_source
@@ -196,7 +196,7 @@ class SegmentationNode(LifecycleNode):
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
         options = QoSOverridingOptions.with_default_policies()
         resolved = self.resolve_topic_name(topic)
-        events = when_unheard(resolved, partial(self._on_unheard, resolved))
+        events = of_subscription(resolved, partial(self._on_unheard, resolved))
         self._inputs.append(
             self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options, event_callbacks=events)
         )
