@@ -73,7 +73,8 @@ def refined(plane: Plane, points: NDArray, tolerance_m: float) -> Plane:
         if len(near) < 20:
             return plane
         centre = near.mean(axis=0)
-        normal = np.linalg.eigh(np.cov((near - centre).T))[1][:, 0]
+        spread_out = near - centre
+        normal = np.linalg.eigh(spread_out.T @ spread_out)[1][:, 0]
         normal *= 1.0 if normal @ plane.normal > 0 else -1.0
         plane = Plane(normal, -float(normal @ centre))
         spread = 1.48 * float(np.median(np.abs(plane.height(near))))
