@@ -98,6 +98,7 @@ def test_what_goes_out_comes_in_again(height: int, width: int, encoding: str) ->
     (rgb_from_image, message(RGB, "bayer_rggb8"), "bayer_rggb8"),
     (rgb_from_image, message(MM, "16UC1"), "rgb8, bgr8"),
     (depth_of, message(RGB, "rgb8"), "16UC1 .millimetres"),
+    (depth_of, message(np.full((2, 3), 800.0, np.float32), "32FC1"), "800 m away: are its values millimetres"),
     (depth_of, Image(height=2, width=2, encoding="16UC1", step=4, data=array("B", bytes(7))), "8 bytes, got step 4"),
     (rgb_from_image, Image(height=2, width=2, encoding="rgb8", step=5, data=array("B", bytes(12))), "step of at least 6"),
     (rgb_from_image, Image(encoding="rgb8"), "0x0"),
@@ -137,6 +138,8 @@ def test_region_and_binning_keep_the_rays() -> None:
     ({"k": [float("nan")] * 9}, "not calibrated"),
     ({"distortion_model": "wavy"}, "wavy"),
     ({"width": 0}, "at least 1x1"),
+    ({"k": [1e-30, 0.0, 320.0, 0.0, 1e-30, 240.0, 0.0, 0.0, 1.0], "d": []}, "describes no lens"),
+    ({"d": [0.0, 0.0, 0.0, 23.0, 0.0]}, "cannot be undone"),
 ])
 def test_unusable_calibration_is_refused(changes: dict, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words):

@@ -25,12 +25,12 @@ from std_msgs.msg import Header, String
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.geometry.sensor_messages import stamp_ns_of
+from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of, stamp_ns_of
 from qwen_seg_ros.msg import GraspPreferences, SegmentArray, Status
 from qwen_seg_ros.pipeline import Pipeline
 from qwen_seg_ros.ros.depth_reader import DepthReader
 from qwen_seg_ros.ros.frame_source import FrameSource
-from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, depth_from_image, rgb_from_image, size_of
+from qwen_seg_ros.ros.messages_in import Picture, rgb_from_image, size_of
 from qwen_seg_ros.ros.messages_out import header
 from qwen_seg_ros.ros.parameters import NodeSettings
 from qwen_seg_ros.ros.preferences_in import frames_named, wishes_from_message
@@ -68,7 +68,7 @@ def test_a_colour_image_is_read_whole_or_refused(msg: Picture) -> None:
 @settings(max_examples=300)
 @given(images() | compressed_images())
 def test_a_depth_image_is_metres_and_nan_or_refused(msg: Picture) -> None:
-    depth = read_or_refused(depth_from_image, msg)
+    depth = read_or_refused(depth_of, msg)
     if depth is not None:
         assert depth.ndim == 2 and depth.dtype == np.float32 and depth.size
         assert (np.isnan(depth) | (np.isfinite(depth) & (depth > 0))).all()
@@ -77,7 +77,7 @@ def test_a_depth_image_is_metres_and_nan_or_refused(msg: Picture) -> None:
 @settings(max_examples=300)
 @given(camera_infos(), st.booleans())
 def test_a_calibration_is_that_of_a_lens_or_refused(msg: CameraInfo, rectified: bool) -> None:
-    camera = read_or_refused(camera_from_info, msg, rectified)
+    camera = read_or_refused(camera_of, msg, rectified)
     if camera is not None:
         corners = [[0, 0], [camera.width, camera.height]]
         assert (np.abs(np.array(corners) - [camera.cx, camera.cy]) / [camera.fx, camera.fy] <= 100).all()
@@ -164,7 +164,7 @@ def test_an_answer_on_any_depth_through_any_lens_can_be_sent(
     depth: np.ndarray, info: CameraInfo, wishes: GraspPreferences
 ) -> None:
     pixels = Image(height=24, width=32, encoding="32FC1", step=128, data=np.ascontiguousarray(depth).tobytes())
-    depth_m, camera = read_or_refused(depth_from_image, pixels), read_or_refused(camera_from_info, info, False)
+    depth_m, camera = read_or_refused(depth_of, pixels), read_or_refused(camera_of, info, False)
     if depth_m is None or camera is None or (camera.width, camera.height) != (32, 24):
         return
     known = read_or_refused(wishes_from_message, wishes)

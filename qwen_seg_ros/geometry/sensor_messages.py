@@ -15,6 +15,7 @@ from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.compressed_images import colour_from_bytes, depth_from_bytes
 from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS, pixels_of
+from qwen_seg_ros.geometry.plausible import require_lens, require_metres
 from qwen_seg_ros.geometry.transform import rotation_from_quaternion, transform
 
 DEPTH_ENCODINGS: dict[str, np.dtype] = {"16UC1": np.dtype(np.uint16), "32FC1": np.dtype(np.float32)}
@@ -56,8 +57,15 @@ def depth_of(message: Any) -> DepthImage:
     16UC1: millimetres, 0 = no measurement. 32FC1: metres; NaN, infinite and non-positive values are no measurement (REP 118).
 
     Raises:
-        InvalidInputError: for another encoding, too few bytes, or a compressed picture that is damaged, too large or not PNG.
+        InvalidInputError: for another encoding, too few bytes, a compressed picture that is damaged, too large or not PNG, or
+            metres that must be millimetres.
     """
+    depth = _depth_of(message)
+    require_metres(depth)
+    return depth
+
+
+def _depth_of(message: Any) -> DepthImage:
     if not hasattr(message, "encoding"):
         return depth_from_bytes(bytes(message.data), message.format)
     if message.encoding not in DEPTH_ENCODINGS:
@@ -78,7 +86,8 @@ def camera_of(message: Any, rectified: bool = False, topic: str = "camera_info")
     Binning and the region of interest are applied as sensor_msgs/CameraInfo defines them. topic: for messages to the user.
 
     Raises:
-        InvalidInputError: for an uncalibrated camera (K all zero), an unknown distortion model or a wrong number of coefficients.
+        InvalidInputError: for an uncalibrated camera (K all zero), an unknown distortion model, a wrong number of coefficients,
+            or numbers that no lens has.
     """
     model = message.distortion_model
     if model not in FISHEYE | PINHOLE:
@@ -99,7 +108,9 @@ def camera_of(message: Any, rectified: bool = False, topic: str = "camera_info")
             f"{topic} has {len(distortion)} coefficients D for the distortion model {model!r}; "
             f"it has {' or '.join(map(str, allowed))}"
         )
-    return _cropped_and_binned(message, matrix, distortion if any(distortion) else (), model in FISHEYE)
+    camera = _cropped_and_binned(message, matrix, distortion if any(distortion) else (), model in FISHEYE)
+    require_lens(camera, topic)
+    return camera
 
 
 def _field(message: Any, name: str) -> Any:

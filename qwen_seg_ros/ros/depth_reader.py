@@ -16,8 +16,9 @@ from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.depth_way import FoundWay, Way, find_way
 from qwen_seg_ros.geometry.registration import registered_depth
+from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of
 from qwen_seg_ros.ros.frame_source import View
-from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, depth_from_image, size_of
+from qwen_seg_ros.ros.messages_in import Picture, size_of
 from qwen_seg_ros.ros.parameters import NodeSettings
 from qwen_seg_ros.ros.transforms import TransformSource
 
@@ -66,7 +67,7 @@ class DepthReader:
         """
         if view.depth is None:
             return ReadDepth(None, LEFT_OUT if view.depth_wanted else NOT_USED, view.note)
-        depth_m = depth_from_image(view.depth)
+        depth_m = depth_of(view.depth)
         found = self._way(view, depth_m, settings)
         if found.color_from_depth is not None:
             return self._registered(view, depth_m, _cameras(view, depth_m, settings, found.color_from_depth))
@@ -136,11 +137,11 @@ def _of_another_frame(view: View) -> str:
 
 def _cameras(view: View, depth_m: DepthImage, settings: NodeSettings, color_from_depth: Matrix4) -> _Cameras:
     assert view.info is not None and view.depth_info is not None
-    camera = camera_from_info(view.depth_info, settings.depth_is_rectified, "depth_camera_info")
+    camera = camera_of(view.depth_info, settings.depth_is_rectified, "depth_camera_info")
     height, width = depth_m.shape
     if (camera.width, camera.height) != (width, height):
         raise InvalidInputError(
             f"depth_camera_info is for {camera.width}x{camera.height} images, the depth image is "
             f"{width}x{height}; remap it to the calibration that belongs to the depth topic"
         )
-    return _Cameras(camera, camera_from_info(view.info, settings.image_is_rectified), color_from_depth)
+    return _Cameras(camera, camera_of(view.info, settings.image_is_rectified), color_from_depth)

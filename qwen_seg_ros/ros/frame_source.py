@@ -16,10 +16,10 @@ from sensor_msgs.msg import CameraInfo
 from qwen_seg_ros.errors import InvalidInputError
 from qwen_seg_ros.frame import Frame
 from qwen_seg_ros.geometry.arrays import DepthImage
-from qwen_seg_ros.geometry.sensor_messages import stamp_ns_of
+from qwen_seg_ros.geometry.sensor_messages import camera_of, stamp_ns_of
 from qwen_seg_ros.ros.inputs import of_camera
 from qwen_seg_ros.ros.measures import Rate
-from qwen_seg_ros.ros.messages_in import Picture, camera_from_info, rgb_from_image
+from qwen_seg_ros.ros.messages_in import Picture, rgb_from_image
 from qwen_seg_ros.ros.parameters import NodeSettings
 
 _KEPT = 5  # images per stream that may still find their partner
@@ -70,7 +70,7 @@ class View:
 
     def frame(self, depth_m: DepthImage | None, rectified: bool) -> Frame:
         """Decode, with depth of the colour image. Raises InvalidInputError where image, sizes or calibration cannot be used."""
-        camera = camera_from_info(self.info, rectified) if self.info is not None else None
+        camera = camera_of(self.info, rectified) if self.info is not None else None
         rgb = rgb_from_image(self.image)
         if depth_m is not None and depth_m.shape != rgb.shape[:2]:
             raise InvalidInputError(

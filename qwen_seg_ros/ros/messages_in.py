@@ -4,19 +4,15 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.geometry.arrays import DepthImage, Points, RgbImage
-from qwen_seg_ros.geometry.camera import Camera
+from qwen_seg_ros.geometry.arrays import Points, RgbImage
 from qwen_seg_ros.geometry.compressed_images import head_of
 from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS
-from qwen_seg_ros.geometry.sensor_messages import camera_of, depth_of, rgb_of
+from qwen_seg_ros.geometry.sensor_messages import rgb_of
 
 Picture: TypeAlias = Image | CompressedImage
-_FAR_M = 100.0  # what is nearest lies nearer
-_SAME_SHARE = 0.05  # of the image's size; the inverse of a strong distortion is not exact
-_WIDEST, _NARROWEST = 100.0, 1e-3  # tangents: 89.4 degrees off the axis, 0.06 degrees across the image
 _COORDINATE = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
 
 
@@ -38,55 +34,6 @@ def rgb_from_image(msg: Picture) -> RgbImage:
     if isinstance(msg, CompressedImage) or msg.encoding in COLOUR_ENCODINGS:
         return rgb_of(msg)
     return _rgb_by_cv_bridge(msg)
-
-
-def depth_from_image(msg: Picture) -> DepthImage:
-    """Depth image -> float32 (H, W) metres, NaN = no measurement.
-
-    Raises:
-        InvalidInputError: as `depth_of`; for metres that must be millimetres.
-    """
-    depth = depth_of(msg)
-    nearest_m = np.fmin.reduce(depth, axis=None)
-    if nearest_m > _FAR_M:
-        raise InvalidInputError(
-            f"the nearest point of the depth image would be {nearest_m:.0f} m away: are its values millimetres? 32FC1 is metres "
-            "(REP 118); send millimetres as 16UC1"
-        )
-    return depth
-
-
-def camera_from_info(msg: CameraInfo, rectified: bool, topic: str = "camera_info") -> Camera:
-    """CameraInfo -> Camera of the image as it is published.
-
-    Raises:
-        InvalidInputError: as `camera_of`; for numbers that no lens has, which would put objects miles away or make them points.
-    """
-    camera = camera_of(msg, rectified, topic)
-    size, focal, centre = np.array([[camera.width, camera.height], [camera.fx, camera.fy], [camera.cx, camera.cy]])
-    with np.errstate(over="ignore"):
-        edges = np.stack([-centre, size - centre]) / focal  # tangents of the angles off the axis
-    if np.abs(edges).max() > _WIDEST or (size / focal).min() < _NARROWEST:
-        raise InvalidInputError(
-            f"{topic} describes no lens: fx={camera.fx:g} fy={camera.fy:g} cx={camera.cx:g} cy={camera.cy:g} for a "
-            f"{camera.width}x{camera.height} image; check its calibration, binning and region of interest"
-        )
-    if any(camera.distortion) and _undone_badly(camera):
-        raise InvalidInputError(
-            f"{topic} describes no lens: the distortion D {[float(f'{d:.4g}') for d in camera.distortion]} cannot be undone, not "
-            "even near the centre of the image; calibrate the camera again"
-        )
-    return camera
-
-
-def _undone_badly(camera: Camera) -> bool:
-    """Pixels of the middle half of the image, undistorted and distorted again, are not where they were."""
-    size = np.array([camera.width, camera.height])
-    pixels = (np.mgrid[1:4, 1:4].reshape(2, -1).T / 4) * size
-    with np.errstate(over="ignore", invalid="ignore"):
-        rays = camera.rays(pixels)
-        again = camera.project(np.column_stack([rays, np.ones(len(rays))]))
-        return not (np.abs(again - pixels) <= _SAME_SHARE * size).all()
 
 
 def points_from_cloud(msg: PointCloud2) -> Points:
