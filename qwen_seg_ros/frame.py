@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage, frozen, require
+from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage, Vector3, frozen, require
 from qwen_seg_ros.geometry.camera import Camera
 
 
@@ -40,6 +40,11 @@ class Frame:
             raise InvalidInputError(f"camera is for {size} images, got a {width}x{height} image")
         if self.base_from_camera is not None:
             require(self.base_from_camera, "base_from_camera", (4, 4), np.float64)
+
+    @property
+    def up(self) -> Vector3 | None:
+        """Unit vector against gravity in the optical frame, where the camera's pose is known: the base frame's z."""
+        return None if self.base_from_camera is None else self.base_from_camera[2, :3].copy()
 
     @property
     def height(self) -> int:

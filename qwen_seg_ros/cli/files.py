@@ -9,7 +9,7 @@ import numpy as np
 
 from qwen_seg_ros.errors import InvalidInputError, MissingExtraError
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import DepthImage, RgbImage
+from qwen_seg_ros.geometry.arrays import DepthImage, RgbImage, valid_depth
 from qwen_seg_ros.geometry.camera import Camera
 
 
@@ -50,7 +50,7 @@ def read_depth(path: Path) -> DepthImage:
         got = "something else" if values is None else f"{values.dtype} {values.shape}"
         raise InvalidInputError(f"{path} must be a 16-bit PNG in millimetres or a float NPY (H, W) in metres, got {got}")
     metres = values.astype(np.float32) * np.float32(0.001 if values.dtype == np.uint16 else 1.0)
-    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+    metres[~valid_depth(metres)] = np.nan
     return metres
 
 

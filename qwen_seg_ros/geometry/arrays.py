@@ -41,6 +41,11 @@ def require(array: object, name: str, shape: tuple[int | None, ...], dtype: type
     return array  # type: ignore[return-value]
 
 
+def valid_depth(depth_m: NDArray) -> MaskImage:
+    """Pixels with a measurement."""
+    return np.isfinite(depth_m) & (depth_m > 0)
+
+
 def frozen(array: np.ndarray) -> np.ndarray:
     """A read-only view: results may be shared between threads."""
     view = array.view()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.errors import InvalidInputError
-from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage
+from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, RgbImage, valid_depth
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.compressed_images import colour_from_bytes, depth_from_bytes
 from qwen_seg_ros.geometry.image_bytes import COLOUR_ENCODINGS, pixels_of
@@ -76,7 +76,7 @@ def _depth_of(message: Any) -> DepthImage:
     depth = raw.astype(np.float32)
     if message.encoding == "16UC1":
         depth *= np.float32(0.001)
-    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    depth[~valid_depth(depth)] = np.nan
     return depth
 
 

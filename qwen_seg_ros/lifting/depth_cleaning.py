@@ -4,18 +4,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_seg_ros.geometry.arrays import MaskImage
+from qwen_seg_ros.geometry.arrays import MaskImage, valid_depth
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.lifting.settings import LiftSettings
 
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 SQUARE = np.ones((3, 3), np.uint8)
 FAR = np.float32(1e6)
-
-
-def valid_depth(depth_m: NDArray) -> MaskImage:
-    """Pixels with a measurement."""
-    return np.isfinite(depth_m) & (depth_m > 0)
 
 
 def object_pixels(mask: MaskImage, depth_m: NDArray, camera: Camera, settings: LiftSettings) -> MaskImage:

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_seg_ros.geometry.arrays import MaskImage, Points
+from qwen_seg_ros.geometry.arrays import MaskImage, Points, valid_depth
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.cloud import clusters, voxel_mean, voxel_numbers
 from qwen_seg_ros.geometry.normals import normals_from_depth
 from qwen_seg_ros.geometry.oriented_box import OrientedBox
-from qwen_seg_ros.lifting.depth_cleaning import object_pixels, smoothed, valid_depth
+from qwen_seg_ros.lifting.depth_cleaning import object_pixels, smoothed
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Refusal
 from qwen_seg_ros.lifting.object_pose import level_box
 from qwen_seg_ros.lifting.settings import LiftSettings

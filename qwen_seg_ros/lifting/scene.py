@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from qwen_seg_ros.geometry.arrays import Points, Vector3
+from qwen_seg_ros.geometry.arrays import Points, Vector3, valid_depth
 from qwen_seg_ros.geometry.cloud import voxel_down
 from qwen_seg_ros.geometry.mask import CroppedMask
-from qwen_seg_ros.lifting.depth_cleaning import flying, jump_m, valid_depth
+from qwen_seg_ros.lifting.depth_cleaning import flying, jump_m
 from qwen_seg_ros.lifting.object_cloud import ObjectCloud, Scene
 from qwen_seg_ros.lifting.settings import LiftSettings
 from qwen_seg_ros.lifting.view import View

@@ -3,11 +3,10 @@
 import numpy as np
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, Vector3
+from qwen_seg_ros.geometry.arrays import DepthImage, Matrix4, Vector3, valid_depth
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.plane import Plane, fit_support
 from qwen_seg_ros.geometry.transform import rotation_with_z, transform
-from qwen_seg_ros.lifting.depth_cleaning import valid_depth
 from qwen_seg_ros.lifting.settings import LiftSettings
 
 NEAR_PX = 60.0  # the table is looked for this far around the masks (at a width of 640) ...
@@ -26,8 +25,7 @@ def find_support(frame: Frame, masks: list[CroppedMask], settings: LiftSettings)
         return None
     rows, cols = _pixels_near(frame, frame.depth_m, masks)
     points = frame.camera.deproject(np.stack([cols, rows], axis=1), frame.depth_m[rows, cols])
-    up = None if frame.base_from_camera is None else frame.base_from_camera[2, :3]
-    return fit_support(points, np.zeros(3), settings.table_tolerance_m, up)
+    return fit_support(points, np.zeros(3), settings.table_tolerance_m, frame.up)
 
 
 def level_plane(base_from_camera: Matrix4, height_m: float) -> Plane:
@@ -39,9 +37,7 @@ def up_direction(frame: Frame, support: Plane | None) -> Vector3:
     """Unit vector against gravity in the optical frame: the table's normal, else the base frame's z, else the image's up."""
     if support is not None:
         return support.normal
-    if frame.base_from_camera is not None:
-        return frame.base_from_camera[2, :3].copy()
-    return np.array([0.0, -1.0, 0.0])
+    return np.array([0.0, -1.0, 0.0]) if frame.up is None else frame.up
 
 
 def camera_from_table(support: Plane | None, up: Vector3) -> Matrix4:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage
+from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage, valid_depth
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.plane import Plane, fit_support
 from qwen_seg_ros.geometry.region import Region
@@ -50,10 +50,9 @@ def _things(frame: Frame, depth_m: DepthImage, camera: Camera, stride: int) -> M
     """What stands on the table or has no depth, one value per cell of stride x stride pixels; None without a table."""
     rows, cols = np.mgrid[stride // 2 : frame.height : stride, stride // 2 : frame.width : stride]
     depth = depth_m[rows, cols]
-    seen = np.isfinite(depth) & (depth > 0)
+    seen = valid_depth(depth)
     points = camera.deproject(np.stack([cols[seen], rows[seen]], axis=1), depth[seen])
-    up = None if frame.base_from_camera is None else frame.base_from_camera[2, :3]
-    table = fit_support(points, np.zeros(3), TABLE_M, up)
+    table = fit_support(points, np.zeros(3), TABLE_M, frame.up)
     if table is None:
         return None
     height, feet = np.full(depth.shape, -np.inf), np.zeros((*depth.shape, 2))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage
+from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage, valid_depth
 from qwen_seg_ros.geometry.box import iou
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.plane import Plane, fit_support
@@ -88,7 +88,7 @@ def surfaces_around(frame: Frame, boxes: list[Region]) -> Surfaces | None:
         return None
     region = around([box.grown(WINDOW_SHARE, frame.width, frame.height) for box in boxes])
     points = _points(frame.camera, frame.depth_m, region)
-    points[~_measured(points[..., 2])] = np.nan
+    points[~valid_depth(points[..., 2])] = np.nan
     height = table.height(points)
     clearance = _clearance(height)
     patches = surface_patches(points, height > clearance, frame.width)
@@ -99,10 +99,6 @@ def _clearance(height_m: NDArray) -> float:
     near = np.abs(height_m[np.abs(height_m) < TABLE_M])
     deviation = 1.48 * float(np.median(near)) if len(near) else 0.0
     return float(np.clip(4 * deviation, *CLEARANCE_M))
-
-
-def _measured(depth_m: NDArray) -> MaskImage:
-    return np.isfinite(depth_m) & (depth_m > 0)
 
 
 def _points(camera: Camera, depth_m: DepthImage, region: Region) -> NDArray[np.float32]:
@@ -120,13 +116,12 @@ def _table(frame: Frame, depth_m: DepthImage, camera: Camera, boxes: list[Region
     rows, cols = np.mgrid[part.y0 : part.y1 : stride, part.x0 : part.x1 : stride]
     depth = depth_m[rows, cols]
     inside = np.concatenate([depth_m[box.rows_cols].ravel() for box in boxes])
-    inside = inside[_measured(inside)]
+    inside = inside[valid_depth(inside)]
     if len(inside) == 0:
         return None
-    use = _measured(depth) & (depth > inside.min() - TABLE_NEAR_M) & (depth < inside.max() + TABLE_NEAR_M)
+    use = valid_depth(depth) & (depth > inside.min() - TABLE_NEAR_M) & (depth < inside.max() + TABLE_NEAR_M)
     points = camera.deproject(np.stack([cols[use], rows[use]], axis=1), depth[use])
-    up = None if frame.base_from_camera is None else frame.base_from_camera[2, :3]
-    return fit_support(points, np.zeros(3), TABLE_M, up)
+    return fit_support(points, np.zeros(3), TABLE_M, frame.up)
 
 
 def mask_from_depth(surfaces: Surfaces, box: Region, image_width: int, image_height: int) -> DepthMask | None:

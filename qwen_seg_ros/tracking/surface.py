@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_seg_ros.frame import Frame
-from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage, Points, Vector3
+from qwen_seg_ros.geometry.arrays import DepthImage, MaskImage, Points, Vector3, valid_depth
 from qwen_seg_ros.geometry.camera import Camera
 from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.geometry.transform import inverse, move_points
@@ -63,7 +63,7 @@ def depth_of(frame: Frame, mask: CroppedMask) -> float | None:
     if frame.depth_m is None or mask.area_px == 0:
         return None
     depth = frame.depth_m[mask.rows_cols][mask.crop]
-    measured = _measured(depth)
+    measured = valid_depth(depth)
     return float(np.median(depth[measured])) if measured.mean() >= MIN_COVERAGE else None
 
 
@@ -78,7 +78,7 @@ def surface_of(frame: Frame, mask: CroppedMask) -> Surface | None:
     rows, cols = np.nonzero(mask.crop[::step, ::step])
     rows, cols = rows * step + mask.y_px, cols * step + mask.x_px
     depth = frame.depth_m[rows, cols]
-    measured = _measured(depth)
+    measured = valid_depth(depth)
     if len(depth) == 0 or measured.mean() < MIN_COVERAGE:
         return None
     middle = float(np.median(depth[measured]))
@@ -94,10 +94,6 @@ def _surface(points: Points, spacing_m: float) -> Surface:
     return Surface(points, spacing_m, middle, float(np.linalg.norm(high - low) / 2))
 
 
-def _measured(depth_m: NDArray) -> NDArray[np.bool_]:
-    return np.isfinite(depth_m) & (depth_m > 0)
-
-
 class DepthView:
     """A frame with depth, camera and pose, prepared for any number of `sight`s."""
 
@@ -105,7 +101,7 @@ class DepthView:
         assert frame.depth_m is not None and frame.camera is not None and frame.base_from_camera is not None
         self._camera: Camera = frame.camera
         self._camera_from_base = inverse(frame.base_from_camera)
-        measured = _measured(frame.depth_m)
+        measured = valid_depth(frame.depth_m)
         far, near = (np.where(measured, frame.depth_m, np.float32(nothing)) for nothing in (np.inf, -np.inf))
         self._nearest: DepthImage = np.asarray(cv2.erode(far, NEIGHBOURS), np.float32)
         self._farthest: DepthImage = np.asarray(cv2.dilate(near, NEIGHBOURS), np.float32)
