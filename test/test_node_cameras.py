@@ -10,7 +10,7 @@ pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make
 from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_support.bench import Bench, node_with
-from node_support.fixtures import QUICK, Scene
+from node_support.fixtures import QUICK, Scene, ready, running
 from node_support.process import NodeProcess
 from node_support.robot import Robot, Shot
 from rclpy.parameter import Parameter
@@ -40,11 +40,7 @@ class ColourRobot(Robot):
 @pytest.fixture(scope="module")
 def rig(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     """A colour-and-depth camera in front and a colour camera at the wrist."""
-    own = {"cameras": "[front, wrist]", "wrist.use_depth": False}
-    answers = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers}
-    process = NodeProcess("rig", tmp_path_factory.mktemp("log") / "rig.log", own | answers | QUICK)
-    yield process
-    process.stop()
+    yield from running("rig", scene, tmp_path_factory, **{"cameras": "[front, wrist]", "wrist.use_depth": False})
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +51,6 @@ def front(rig: NodeProcess) -> Iterator[Robot]:
 @pytest.fixture(scope="module")
 def wrist(rig: NodeProcess) -> Iterator[Robot]:
     yield from ready(ColourRobot(rig.name, "wrist"), rig)
-
-
-def ready(robot: Robot, node: NodeProcess) -> Iterator[Robot]:
-    robot.spin_until(lambda: robot.connected() or not node.alive(), timeout_s=60)
-    assert node.alive(), node.log
-    yield robot
-    robot.close()
 
 
 @pytest.fixture

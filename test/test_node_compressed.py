@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make test, or source .ws/env.sh")
 import rclpy
 from node_support.compressed import CompressedRobot, depth_message, nothing
-from node_support.fixtures import QUICK, Scene
+from node_support.fixtures import Scene, ready, running
 from node_support.process import DOMAIN, NodeProcess
 from rclpy.context import Context
 from sensor_msgs.msg import CompressedImage, Image
@@ -28,19 +28,12 @@ COMPRESSED = {"image_transport": "compressed", "depth_image_transport": "compres
 
 @pytest.fixture(scope="module")
 def node(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    replay = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers}
-    process = NodeProcess("compressed_node", tmp_path_factory.mktemp("log") / "node.log", {**replay, **QUICK, **COMPRESSED})
-    yield process
-    process.stop()
+    yield from running("compressed_node", scene, tmp_path_factory, **COMPRESSED)
 
 
 @pytest.fixture(scope="module")
 def robot(node: NodeProcess) -> Iterator[CompressedRobot]:
-    robot = CompressedRobot(node.name)
-    robot.spin_until(lambda: robot.connected() or not node.alive(), timeout_s=60)
-    assert node.alive(), node.log
-    yield robot
-    robot.close()
+    yield from ready(CompressedRobot(node.name), node)
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])

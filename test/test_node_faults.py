@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("qwen_seg_ros.msg", reason="needs the built interfaces: make test, or source .ws/env.sh")
 import rclpy
-from node_support.fixtures import QUICK, Scene
+from node_support.fixtures import QUICK, Scene, ready
 from node_support.partner import Partner, save_shot
 from node_support.process import NodeProcess
 from node_support.robot import Robot, Shot, camera_info, stamped
@@ -78,11 +78,7 @@ class OddRobot(Robot):
 
 @pytest.fixture(scope="module")
 def robot(node: NodeProcess) -> Iterator[OddRobot]:
-    robot = OddRobot(node.name)
-    robot.spin_until(lambda: robot.connected() or not node.alive(), timeout_s=60)
-    assert node.alive(), node.log
-    yield robot
-    robot.close()
+    yield from ready(OddRobot(node.name), node)
 
 
 @pytest.fixture

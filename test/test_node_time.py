@@ -13,7 +13,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
 from hypothesis import given
 from hypothesis import strategies as st
-from node_support.fixtures import QUICK, Scene
+from node_support.fixtures import QUICK, Scene, ready, running
 from node_support.process import DOMAIN, NodeProcess
 from node_support.robot import Robot, Shot
 from rclpy.context import Context
@@ -72,19 +72,12 @@ class TimeLord(Robot):
 
 @pytest.fixture(scope="module")
 def node(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    own = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, "use_sim_time": True}
-    process = NodeProcess("node_in_time", tmp_path_factory.mktemp("log") / "node.log", {**own, **QUICK})
-    yield process
-    process.stop()
+    yield from running("node_in_time", scene, tmp_path_factory, use_sim_time=True)
 
 
 @pytest.fixture(scope="module")
 def robot(node: NodeProcess) -> Iterator[TimeLord]:
-    robot = TimeLord(node.name)
-    robot.spin_until(lambda: robot.connected() or not node.alive(), timeout_s=60)
-    assert node.alive(), node.log
-    yield robot
-    robot.close()
+    yield from ready(TimeLord(node.name), node)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from qwen_seg_ros.geometry.mask import CroppedMask
 from qwen_seg_ros.segmentation.replay import save_answers
 from qwen_seg_ros.segmentation.result import Instance, Outcome, SegmentationResult
 
+AnyRobot = TypeVar("AnyRobot", bound=Robot)
 QUICK: dict[str, Any] = {"frame_timeout_s": 0.7, "depth_grace_s": 0.3, "queue_size": 2}
 
 
@@ -46,21 +47,30 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return Scene(frame, masks, truths, folder)
 
 
-@pytest.fixture(scope="module")
-def node(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    parameters = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers, **QUICK}
-    process = NodeProcess("segmentation_node", tmp_path_factory.mktemp("log") / "node.log", parameters)
+def running(name: str, scene: Scene, folders: pytest.TempPathFactory, **own: Any) -> Iterator[NodeProcess]:
+    """A node that answers what the scene's stored answers say, for the tests that a fixture is for. own: parameters."""
+    stored = {"segmentation.segmenter": "replay", "segmentation.checkpoint": scene.answers}
+    process = NodeProcess(name, folders.mktemp("log") / "node.log", stored | QUICK | own)
     yield process
     process.stop()
 
 
-@pytest.fixture(scope="module")
-def robot(node: NodeProcess) -> Iterator[Robot]:
-    robot = Robot(node.name)
+def ready(robot: AnyRobot, node: NodeProcess) -> Iterator[AnyRobot]:
+    """The robot, connected with its node."""
     robot.spin_until(lambda: robot.connected() or not node.alive(), timeout_s=60)
     assert node.alive(), node.log
     yield robot
     robot.close()
+
+
+@pytest.fixture(scope="module")
+def node(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    yield from running("segmentation_node", scene, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def robot(node: NodeProcess) -> Iterator[Robot]:
+    yield from ready(Robot(node.name), node)
 
 
 @pytest.fixture
